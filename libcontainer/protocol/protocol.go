@@ -1,0 +1,135 @@
+// Package protocol is the conversation between the runtime and the init that
+// it started: the messages, their legal order, and how they and the fds that
+// go with them pass over a socket. What is in a plan it does not know; what a
+// message sets in motion is up to its ends.
+//
+//	runtime (gourd create)                 init (gourd init)
+//	     |                                      |
+//	     |  Plan: what to set up, with fds      |
+//	     |------------------------------------->|  namespaces are there; mounts
+//	     |                                      |
+//	     |             Mounted (if hooks ask)   |
+//	     |<-------------------------------------|
+//	     |  prestart, createRuntime             |
+//	     |  HooksDone                           |
+//	     |------------------------------------->|  createContainer hooks, pivot_root,
+//	     |                                      |  sysctls, console, credentials
+//	     |                 Warning (any time)   |
+//	     |<-------------------------------------|
+//	     |                              Ready   |
+//	     |<-------------------------------------|  waits at the gate for `start`
+//	     |  late limits; the record is saved    |
+//	     x                                      |
+//
+// Instead of any message of its own, init may send Failed and end. An end of
+// file where a message is due means that the other side died; init then ends.
+package protocol
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// Kind tells the messages apart.
+type Kind uint32
+
+// The messages, in their order.
+const (
+	KindPlan      Kind = iota + 1 // runtime: the plan; fds as the plan says
+	KindMounted                   // init: the mounts are made, run the runtime's hooks
+	KindHooksDone                 // runtime: go on
+	KindWarning                   // init: a text for the runtime's log
+	KindReady                     // init: all that can fail has been done
+	KindFailed                    // init: a Failure; it ends
+)
+
+// String returns the message's name.
+func (k Kind) String() string {
+	switch k {
+	case KindPlan:
+		return "Plan"
+	case KindMounted:
+		return "Mounted"
+	case KindHooksDone:
+		return "HooksDone"
+	case KindWarning:
+		return "Warning"
+	case KindReady:
+		return "Ready"
+	case KindFailed:
+		return "Failed"
+	}
+	return fmt.Sprintf("Kind(%d)", uint32(k))
+}
+
+// Warning is a text that init would have logged, if init logged.
+type Warning struct{ Text string }
+
+// Failure is an error on its way from init to the runtime. The errno survives:
+// errors.Is(failure, unix.ENOENT) holds on the other side as it did on this.
+type Failure struct {
+	Text  string
+	Errno uint32
+}
+
+// NewFailure returns err as a Failure.
+func NewFailure(err error) *Failure {
+	f := &Failure{Text: err.Error()}
+	if errno, ok := errnoOf(err); ok {
+		f.Errno = uint32(errno)
+	}
+	return f
+}
+
+// Error returns init's text.
+func (f *Failure) Error() string { return f.Text }
+
+// Unwrap returns the errno, or nil if there was none.
+func (f *Failure) Unwrap() error {
+	if f.Errno == 0 {
+		return nil
+	}
+	return unix.Errno(f.Errno)
+}
+
+// errnoOf finds the errno in err's tree, also behind joined errors.
+func errnoOf(err error) (unix.Errno, bool) {
+	switch e := err.(type) {
+	case nil:
+		return 0, false
+	case unix.Errno:
+		return e, true
+	case interface{ Unwrap() error }:
+		return errnoOf(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, err := range e.Unwrap() {
+			if errno, ok := errnoOf(err); ok {
+				return errno, true
+			}
+		}
+	}
+	return 0, false
+}
+
+// Order is what the runtime expects of init next: it checks that init, which
+// is about to hold untrusted code, keeps to the conversation. The zero value
+// is its beginning.
+type Order struct{ mounted, ready bool }
+
+// Received notes that init sent k. It returns an error if k is out of order;
+// hooks says whether the plan asked for a Mounted.
+func (o *Order) Received(k Kind, hooks bool) error {
+	switch {
+	case o.ready:
+	case k == KindWarning, k == KindFailed:
+		return nil
+	case k == KindMounted && hooks && !o.mounted:
+		o.mounted = true
+		return nil
+	case k == KindReady && o.mounted == hooks:
+		o.ready = true
+		return nil
+	}
+	return fmt.Errorf("init sent %s out of order", k)
+}
