@@ -1,0 +1,126 @@
+package cgroups
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/gourd-oci/gourd/internal/linux"
+	"golang.org/x/sys/unix"
+)
+
+// programName tells gourd's device programs from those that a manager such as
+// systemd attaches to the same cgroup. All of them must allow an access.
+const programName = "gourd_devices"
+
+// attachDevices makes d the device program of the cgroup, in the place of one
+// that gourd attached before. unprivileged says that it is no error if the
+// kernel does not let this user: without privileges over the host no device
+// node can be made anyway, and those that exist keep their permissions.
+func (c *Cgroup) attachDevices(d *Devices, unprivileged bool) error {
+	err := c.replaceProgram(d)
+	if err == nil || unprivileged && errors.Is(err, unix.EPERM) {
+		return nil
+	}
+	if errors.Is(err, unix.EPERM) {
+		err = fmt.Errorf("%w (it takes CAP_BPF or CAP_SYS_ADMIN, and no cgroup above may have a device program that excludes others)", err)
+	}
+	return fmt.Errorf("linux.resources.devices: cgroup %s: %w", c.shown(), err)
+}
+
+func (c *Cgroup) replaceProgram(d *Devices) error {
+	var old []int
+	defer func() {
+		for _, fd := range old {
+			unix.Close(fd)
+		}
+	}()
+	if !c.fresh {
+		var err error
+		if old, err = c.ownPrograms(); err != nil {
+			return err
+		}
+	}
+	if len(old) == 0 && d.allowAll() {
+		return nil // no program denies nothing as well, and for free
+	}
+	prog, err := loadProgram(assemble(d))
+	if err != nil {
+		return err
+	}
+	defer unix.Close(prog)
+	if len(old) > 0 {
+		flags := uint32(unix.BPF_F_ALLOW_MULTI | unix.BPF_F_REPLACE)
+		err := linux.BPFProgAttach(c.fd, prog, unix.BPF_CGROUP_DEVICE, flags, old[0])
+		if err == nil {
+			return c.detach(old[1:])
+		}
+		if !errors.Is(err, unix.EINVAL) {
+			return err
+		}
+		// A kernel before 5.6. Attached beside the old ones first: for a
+		// moment both have to allow, but never is there none.
+	}
+	if err := linux.BPFProgAttach(c.fd, prog, unix.BPF_CGROUP_DEVICE, unix.BPF_F_ALLOW_MULTI, -1); err != nil {
+		return err
+	}
+	return c.detach(old)
+}
+
+func (c *Cgroup) detach(progs []int) error {
+	for _, fd := range progs {
+		if err := linux.BPFProgDetach(c.fd, fd, unix.BPF_CGROUP_DEVICE); err != nil && !errors.Is(err, unix.ENOENT) {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownPrograms returns fds of the device programs that a gourd has attached to
+// the cgroup. One that cannot be looked at is not gourd's.
+func (c *Cgroup) ownPrograms() (fds []int, err error) {
+	ids, err := linux.BPFProgQuery(c.fd, unix.BPF_CGROUP_DEVICE)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		fd, err := linux.BPFProgByID(id)
+		if err != nil {
+			continue
+		}
+		name, err := linux.BPFProgName(fd)
+		if err != nil || name != programName {
+			unix.Close(fd)
+			continue
+		}
+		fds = append(fds, fd)
+	}
+	return fds, nil
+}
+
+// loadProgram loads a program. Kernels before 5.11 count its memory against
+// RLIMIT_MEMLOCK: there the limit is lifted for as long as it takes, if that
+// is allowed, and put back since a container would inherit it.
+func loadProgram(insns []linux.BPFInsn) (int, error) {
+	load := func() (int, error) {
+		return linux.BPFProgLoad(unix.BPF_PROG_TYPE_CGROUP_DEVICE, insns, "Apache-2.0", programName)
+	}
+	fd, err := load()
+	if !errors.Is(err, unix.EPERM) {
+		return fd, err
+	}
+	var was unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_MEMLOCK, &was) != nil || was.Cur == unix.RLIM_INFINITY {
+		return fd, err
+	}
+	for _, lim := range [...]uint64{unix.RLIM_INFINITY, was.Max} {
+		if unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: lim, Max: max(lim, was.Max)}) != nil {
+			continue
+		}
+		again, errAgain := load()
+		if errBack := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &was); errBack != nil {
+			return again, errors.Join(errAgain, fmt.Errorf("put RLIMIT_MEMLOCK back: %w", errBack))
+		}
+		return again, errAgain
+	}
+	return fd, err
+}

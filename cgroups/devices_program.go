@@ -1,0 +1,229 @@
+package cgroups
+
+import (
+	"slices"
+
+	"github.com/gourd-oci/gourd/internal/linux"
+)
+
+// devices_program.go: Devices as an eBPF program of type cgroup_device. The
+// kernel calls it on every open and mknod with a struct bpf_cgroup_dev_ctx,
+//
+//	u32 access_type  // BPF_DEVCG_DEV_* in the lower half, BPF_DEVCG_ACC_* in the upper
+//	u32 major
+//	u32 minor
+//
+// and refuses with EPERM where it returns 0 (linux/bpf.h, kernel 4.15).
+//
+// The program asks for the type once, then for the major numbers, each once for
+// a run of rules that share it, the last rule first. A right that is granted is
+// taken out of the access that is left to be decided.
+
+// maxInsns is what every kernel takes (BPF_MAXINSNS).
+const maxInsns = 4096
+
+// The registers, and what the program keeps in them.
+const (
+	regVerdict = 0
+	regCtx     = 1
+	regKind    = 2
+	regAccess  = 3 // rights not granted yet
+	regMajor   = 4
+	regMinor   = 5
+)
+
+// The codes of the instructions that are used (RFC 9669, section 4 and 5).
+const (
+	opLoad32  = 0x61 // dst = *(u32 *)(src + off)
+	opMove    = 0xbf // dst = src
+	opMoveImm = 0xb7 // dst = imm
+	opAndImm  = 0x57 // dst &= imm
+	opShrImm  = 0x77 // dst >>= imm
+	opJump    = 0x05
+	opJumpEq  = 0x15 // if dst == imm
+	opJumpNe  = 0x55 // if dst != imm
+	opJumpSet = 0x45 // if dst & imm
+	opExit    = 0x95
+)
+
+// devChar is BPF_DEVCG_DEV_CHAR; the only other type is that of block devices.
+const devChar = 2
+
+// assemble returns the program of d.
+func assemble(d *Devices) []linux.BPFInsn {
+	a := assembler{insns: make([]linux.BPFInsn, 0, 64)}
+	a.prologue(d)
+	allow, deny := a.label(), a.label()
+	verdict := func(ok bool) int {
+		if ok {
+			return allow
+		}
+		return deny
+	}
+	last := &d.Char // whose default the program falls through to
+	if !sameRules(&d.Char, &d.Block) {
+		last = &d.Block
+		block := verdict(d.Block.Allow)
+		if len(d.Block.Rules) > 0 {
+			block = a.label()
+		}
+		if len(d.Char.Rules) == 0 && len(d.Block.Rules) > 0 {
+			a.jump(opJumpEq, regKind, devChar, verdict(d.Char.Allow))
+		} else {
+			a.jump(opJumpNe, regKind, devChar, block)
+			a.rules(&d.Char, verdict)
+			if len(d.Block.Rules) > 0 {
+				a.jump(opJump, 0, 0, verdict(d.Char.Allow))
+			} else {
+				last = &d.Char
+			}
+		}
+		if len(d.Block.Rules) > 0 {
+			a.place(block)
+			a.rules(&d.Block, verdict)
+		}
+	} else {
+		a.rules(&d.Char, verdict)
+	}
+	// The default of the last part first, so that it needs no jump.
+	a.exit(verdict(last.Allow), last.Allow, true)
+	a.exit(verdict(!last.Allow), !last.Allow, false)
+	return a.finish()
+}
+
+func sameRules(x, y *DeviceRules) bool {
+	return x.Allow == y.Allow && slices.Equal(x.Rules, y.Rules)
+}
+
+// assembler collects instructions and the jumps whose targets are not known yet.
+type assembler struct {
+	insns  []linux.BPFInsn
+	places []int // of each label, -1 while it is not placed
+	jumps  []struct{ at, label int }
+}
+
+func (a *assembler) emit(code uint8, dst, src uint8, off int16, imm int32) {
+	a.insns = append(a.insns, linux.BPFInsn{Code: code, Regs: src<<4 | dst, Off: off, Imm: imm})
+}
+
+func (a *assembler) label() int {
+	a.places = append(a.places, -1)
+	return len(a.places) - 1
+}
+
+func (a *assembler) place(label int) { a.places[label] = len(a.insns) }
+
+func (a *assembler) jump(code, dst uint8, imm int32, label int) {
+	a.jumps = append(a.jumps, struct{ at, label int }{len(a.insns), label})
+	a.emit(code, dst, 0, 0, imm)
+}
+
+// exit places label before a return of ok, unless nothing leads there: old
+// kernels refuse code that cannot be reached.
+func (a *assembler) exit(label int, ok, fallsThrough bool) {
+	reached := fallsThrough
+	for _, j := range a.jumps {
+		reached = reached || j.label == label
+	}
+	if !reached {
+		return
+	}
+	a.place(label)
+	var v int32
+	if ok {
+		v = 1
+	}
+	a.emit(opMoveImm, regVerdict, 0, 0, v)
+	a.emit(opExit, 0, 0, 0, 0)
+}
+
+func (a *assembler) finish() []linux.BPFInsn {
+	for _, j := range a.jumps {
+		a.insns[j.at].Off = int16(a.places[j.label] - j.at - 1)
+	}
+	return a.insns
+}
+
+// prologue loads the parts of the context that the rules look at.
+func (a *assembler) prologue(d *Devices) {
+	var access, major, minor bool
+	for _, rs := range [...][]DeviceRule{d.Char.Rules, d.Block.Rules} {
+		for i := range rs {
+			access = access || rs[i].Access != all
+			major = major || rs[i].Major >= 0
+			minor = minor || rs[i].Minor >= 0
+		}
+	}
+	kind := !sameRules(&d.Char, &d.Block)
+	if kind {
+		a.emit(opLoad32, regKind, regCtx, 0, 0)
+	}
+	switch {
+	case access && kind:
+		a.emit(opMove, regAccess, regKind, 0, 0)
+	case access:
+		a.emit(opLoad32, regAccess, regCtx, 0, 0)
+	}
+	if access {
+		a.emit(opShrImm, regAccess, 0, 0, 16)
+	}
+	if kind {
+		a.emit(opAndImm, regKind, 0, 0, 0xffff)
+	}
+	if major {
+		a.emit(opLoad32, regMajor, regCtx, 4, 0)
+	}
+	if minor {
+		a.emit(opLoad32, regMinor, regCtx, 8, 0)
+	}
+}
+
+// rules emits the rules, the last one first, and falls through where they do
+// not decide.
+func (a *assembler) rules(d *DeviceRules, verdict func(bool) int) {
+	for i := len(d.Rules) - 1; i >= 0; {
+		major := d.Rules[i].Major
+		next := -1
+		if major >= 0 {
+			next = a.label()
+			a.jump(opJumpNe, regMajor, int32(major), next)
+		}
+		decided := false
+		for ; i >= 0 && d.Rules[i].Major == major; i-- {
+			if !decided {
+				decided = a.rule(&d.Rules[i], verdict(d.Rules[i].Allow), verdict(true))
+			}
+		}
+		if next >= 0 {
+			a.place(next)
+		}
+	}
+}
+
+// rule emits one rule without its major number, and tells whether nothing gets
+// past it.
+func (a *assembler) rule(r *DeviceRule, verdict, allow int) (decided bool) {
+	if r.Access == all {
+		if r.Minor < 0 {
+			a.jump(opJump, 0, 0, verdict)
+			return true
+		}
+		a.jump(opJumpEq, regMinor, int32(r.Minor), verdict)
+		return false
+	}
+	next := -1
+	if r.Minor >= 0 {
+		next = a.label()
+		a.jump(opJumpNe, regMinor, int32(r.Minor), next)
+	}
+	if r.Allow {
+		a.emit(opAndImm, regAccess, 0, 0, int32(all&^r.Access))
+		a.jump(opJumpEq, regAccess, 0, allow)
+	} else {
+		a.jump(opJumpSet, regAccess, int32(r.Access), verdict)
+	}
+	if next >= 0 {
+		a.place(next)
+	}
+	return false
+}

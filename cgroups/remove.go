@@ -1,0 +1,122 @@
+package cgroups
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Remove removes the directories that gourd made, and first what the container
+// made below its cgroup, the deepest first. It waits until the processes in it,
+// which must have been killed, are gone. A parent that another container uses
+// by now is left to that one. What is gone already is no error.
+func (c *Cgroup) Remove() error {
+	if c.absent {
+		return nil
+	}
+	dirs := c.rec.Made
+	if c.made() {
+		if c.fd >= 0 {
+			if err := c.removeOwn(); err != nil {
+				return fmt.Errorf("remove cgroup %s: %w", c.rec.Path, err)
+			}
+		}
+		dirs = dirs[:len(dirs)-1]
+	}
+	return removeParents(dirs)
+}
+
+// removeParents removes the directories, the last one first, as far as nobody
+// uses them.
+func removeParents(dirs []string) error {
+	for i := len(dirs) - 1; i >= 0; i-- {
+		err := removeUnused(dirs[i])
+		switch {
+		case err == nil, gone(err):
+		case errors.Is(err, unix.EBUSY), errors.Is(err, unix.ENOTEMPTY):
+			return nil // in use, and so is all above it
+		case isDenied(err):
+			return nil // another user's by now
+		default:
+			return fmt.Errorf("remove cgroup %s: %w", dirs[i], err)
+		}
+	}
+	return nil
+}
+
+// removeUnused removes dir unless it has processes or sub-cgroups, or a
+// container is about to be created in it, which holds its lock.
+func removeUnused(dir string) error {
+	fd, err := openAt(unix.AT_FDCWD, dir, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+		return unix.EBUSY
+	}
+	return ignoringEINTR(func() error { return unix.Rmdir(dir) })
+}
+
+// removeOwn removes the container's cgroup with all below it.
+func (c *Cgroup) removeOwn() error {
+	deadline := time.Now().Add(patience)
+	for {
+		err := ignoringEINTR(func() error { return unix.Rmdir(c.rec.Path) })
+		if err == nil || gone(err) {
+			return c.Close()
+		}
+		if !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.ENOTEMPTY) {
+			return err
+		}
+		// It has processes or sub-cgroups. A frozen process that was killed
+		// dies all the same, so no thawing is needed.
+		if err := c.await("populated", false); err != nil && !gone(err) {
+			if errors.Is(err, errPatience) {
+				pids, _ := c.Procs()
+				return fmt.Errorf("it still has processes %v: %w", pids, unix.EBUSY)
+			}
+			return err
+		}
+		err = walk(c.fd, func(int) error { return nil }, func(parent int, name string) error {
+			err := ignoringEINTR(func() error { return unix.Unlinkat(parent, name, unix.AT_REMOVEDIR) })
+			if err != nil && !gone(err) {
+				return fmt.Errorf("sub-cgroup %s: %w", name, err)
+			}
+			return nil
+		})
+		switch {
+		case err == nil || gone(err):
+		case errors.Is(err, unix.EBUSY) || errors.Is(err, unix.ENOTEMPTY):
+			// Somebody has put a process or a cgroup in again.
+		default:
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("it is filled again and again: %w", unix.EBUSY)
+		}
+	}
+}
+
+// mark is the extended attribute by which one gourd knows the directories that
+// another one made, so that the last container below a parent removes it
+// (cgroup2 takes trusted.* from 4.5 and user.* from 5.7 on).
+func mark(fd int) {
+	if unix.Fsetxattr(fd, "trusted.gourd", []byte("1"), 0) != nil {
+		// Unprivileged. Where that fails too the parent is simply not shared.
+		_ = unix.Fsetxattr(fd, "user.gourd", []byte("1"), 0)
+	}
+}
+
+// marked tells whether a gourd made the directory.
+func marked(fd int) bool {
+	var b [1]byte
+	for _, name := range [...]string{"trusted.gourd", "user.gourd"} {
+		if n, err := unix.Fgetxattr(fd, name, b[:]); err == nil && n == 1 {
+			return true
+		}
+	}
+	return false
+}

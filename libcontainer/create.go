@@ -1,0 +1,320 @@
+package libcontainer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strconv"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/cgroups"
+	"github.com/gourd-oci/gourd/internal/cleanup"
+	"github.com/gourd-oci/gourd/libcontainer/host"
+	"github.com/gourd-oci/gourd/libcontainer/initproc"
+	"github.com/gourd-oci/gourd/libcontainer/plan"
+	"github.com/gourd-oci/gourd/libcontainer/protocol"
+	"github.com/gourd-oci/gourd/libcontainer/spec"
+	"github.com/gourd-oci/gourd/libcontainer/state"
+	"github.com/gourd-oci/gourd/nsenter"
+)
+
+// CreateOptions is what the command line says of a new container.
+type CreateOptions struct {
+	// Root is the directory of all state directories, ID the container's id,
+	// Bundle the directory with config.json.
+	Root, ID, Bundle string
+	// ConsoleSocket is the unix socket that receives the terminal's master,
+	// PidFile the file that receives init's pid, PidfdSocket the unix socket
+	// that receives a pidfd of init. Empty: none.
+	ConsoleSocket, PidFile, PidfdSocket string
+	// NoPivot moves the root instead of pivoting (for a rootfs on a ramdisk),
+	// NoNewKeyring keeps the caller's session keyring.
+	NoPivot, NoNewKeyring bool
+	// PreserveFDs is how many fds from 3 on the process inherits; ListenFDs
+	// how many of them are LISTEN_FDS'.
+	PreserveFDs, ListenFDs int
+	// CgroupManager is "cgroupfs", "systemd" or "disabled".
+	CgroupManager string
+	// Rootless is whether gourd is to do without the rights of root.
+	Rootless bool
+	// Log takes warnings and, at debug level, the plan. Nil: nobody.
+	Log *slog.Logger
+}
+
+// Create makes the container of a bundle and leaves its init waiting at the
+// gate. When it fails, nothing of the container is left.
+func Create(o CreateOptions) error {
+	c, err := create(&o, nil)
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
+
+// newborn is a container whose init is a child of this process.
+type newborn struct {
+	*Container
+	init *nsenter.Child
+}
+
+// Close closes the state directory and the pidfd.
+func (n *newborn) Close() error {
+	return errors.Join(n.init.PIDFD.Close(), n.Container.Close())
+}
+
+// create makes a container. take returns the socket for the terminal of a
+// `run` in the foreground, and is called if there is one; it is nil otherwise.
+func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err error) {
+	log := discard(o.Log)
+	p, err := compile(o, take != nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range p.Warnings {
+		log.Warn(w)
+	}
+	if log.Enabled(context.Background(), slog.LevelDebug) {
+		text, err := json.Marshal(p)
+		if err != nil {
+			return nil, fmt.Errorf("print the plan: %w", err)
+		}
+		log.Debug("plan", "plan", json.RawMessage(text))
+	}
+
+	var dir *state.Dir
+	defer func() {
+		if err != nil && dir != nil {
+			dir.Close() // gives up the lock, when all is undone
+		}
+	}()
+	var undo cleanup.Stack
+	defer undo.On(&err)
+	// What hooks have set up, the poststop hooks take down: they run last,
+	// when everything else is gone, and only if a hook has been run at all.
+	hooked := false
+	undo.Add("run the poststop hooks", func() error {
+		if hooked {
+			poststop(p.Hooks.Poststop, p.State, log)
+		}
+		return nil
+	})
+
+	if dir, err = state.Reserve(o.Root, o.ID, &undo); err != nil { // the id is ours, and locked
+		return nil, err
+	}
+	f, err := openFiles(o, p, dir, take)
+	defer f.close()
+	if err != nil {
+		return nil, err
+	}
+	cg, err := cgroups.Create(&p.Cgroup, &undo)
+	if err != nil {
+		return nil, err
+	}
+	defer cg.Close()
+
+	child, err := enter(o, p, f, cg, &undo) // a process in its namespaces, running init
+	if err != nil {
+		return nil, err
+	}
+	c := &Container{dir: dir, kept: keep(p, cg)}
+	if err := c.record(o, p, child.PID); err != nil { // before the first hook: it may ask for the state
+		return nil, err
+	}
+	if err := f.conn.Send(protocol.KindPlan, &p.Init, f.forInit()...); err != nil {
+		return nil, err
+	}
+	if err := serve(f.conn, p, child, log, &hooked); err != nil {
+		return nil, err
+	}
+	if err := cg.Late(&p.Cgroup); err != nil { // what would have stopped init's own set-up
+		return nil, err
+	}
+	c.rec.Ready = true
+	if err := dir.Save(c.rec); err != nil { // saved before anyone is told
+		return nil, err
+	}
+	if err := tell(o, child); err != nil {
+		return nil, err
+	}
+	if err := dir.Unlock(); err != nil {
+		return nil, err
+	}
+	undo.Release()
+	return &newborn{c, child}, nil
+}
+
+// compile builds the plan and checks it against the options.
+func compile(o *CreateOptions, foreground bool) (*plan.Plan, error) {
+	if err := state.ValidID(o.ID); err != nil {
+		return nil, err
+	}
+	b, err := spec.Load(o.Bundle)
+	if err != nil {
+		return nil, err
+	}
+	facts, err := host.Probe()
+	if err != nil {
+		return nil, err
+	}
+	po := plan.Options{
+		ID: o.ID, NoPivot: o.NoPivot, NoNewKeyring: o.NoNewKeyring, CgroupManager: o.CgroupManager,
+		PreserveFDs: o.PreserveFDs, ListenFDs: o.ListenFDs, Rootless: o.Rootless,
+	}
+	if o.CgroupManager != "disabled" {
+		if po.CgroupRoot, po.CgroupOwn, err = cgroups.Find(); err != nil {
+			return nil, err
+		}
+	}
+	p, err := plan.Build(b, facts, po)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case p.Terminal && o.ConsoleSocket == "" && !foreground:
+		return nil, errors.New("process.terminal is true, but nobody takes the terminal: give --console-socket, or run in the foreground")
+	case !p.Terminal && o.ConsoleSocket != "":
+		return nil, errors.New("--console-socket is given, but process.terminal is false: there is no terminal to send")
+	}
+	return p, nil
+}
+
+// enter starts init in its namespaces and its cgroup.
+func enter(o *CreateOptions, p *plan.Plan, f *files, cg *cgroups.Cgroup, undo *cleanup.Stack) (*nsenter.Child, error) {
+	exe, err := nsenter.Self(p.Enter.Joins(unix.CLONE_NEWUSER) != nil || p.Enter.Joins(unix.CLONE_NEWPID) != nil)
+	if err != nil {
+		return nil, err
+	}
+	defer exe.Close()
+	r := nsenter.Request{
+		New:      p.Enter.New,
+		UIDMaps:  p.Enter.UIDMaps,
+		GIDMaps:  p.Enter.GIDMaps,
+		Offsets:  p.Enter.Offsets,
+		CgroupFD: cg.FD(),
+		Exe:      exe,
+		Args:     []string{"gourd", "init", strconv.Itoa(int(f.init.Fd()))},
+		Env:      initproc.Environ,
+		Keep:     []int{int(f.init.Fd())},
+		Stdio:    [3]int{-1, -1, -1},
+	}
+	r.DenySetgroups = o.Rootless && len(r.GIDMaps) > 0
+	for fd := 3; fd < 3+o.PreserveFDs; fd++ {
+		r.Keep = append(r.Keep, fd)
+	}
+	for i := range p.Enter.Join {
+		if j := &p.Enter.Join[i]; j.Flag != unix.CLONE_NEWNS { // init joins that one itself
+			r.Join = append(r.Join, nsenter.Join{Flag: j.Flag, FD: f.joins[i], Path: j.Path})
+		}
+	}
+	child, err := nsenter.Start(r)
+	if err != nil {
+		return nil, err
+	}
+	f.closeInit()
+	undo.Add("end init", func() error { return end(child) })
+	return child, nil
+}
+
+// record saves what the later verbs need, as of a container in creation.
+func (c *Container) record(o *CreateOptions, p *plan.Plan, pid int) error {
+	keptJSON, err := json.Marshal(&c.kept)
+	if err != nil {
+		return fmt.Errorf("container %q: write its record: %w", o.ID, err)
+	}
+	c.rec = &state.Record{
+		ID: o.ID, Bundle: p.State.Bundle, Rootfs: p.Rootfs, OCIVersion: p.State.OCIVersion,
+		UID: os.Geteuid(), Created: time.Now().UTC(),
+		Annotations: annotations(p.State.Annotations), Plan: keptJSON,
+	}
+	if err := c.rec.SetInit(pid); err != nil {
+		return err
+	}
+	return c.dir.Save(c.rec)
+}
+
+func annotations(list []plan.Annotation) map[string]string {
+	m := make(map[string]string, len(list))
+	for _, a := range list {
+		m[a.Key] = a.Value
+	}
+	return m
+}
+
+// keep picks from the plan what the later verbs need.
+func keep(p *plan.Plan, cg *cgroups.Cgroup) kept {
+	k := kept{
+		Cgroup:     cg.Record(),
+		PrivatePID: p.Enter.New&unix.CLONE_NEWPID != 0,
+		State:      p.State,
+		Hooks: laterHooks{
+			Poststart:      p.Hooks.Poststart,
+			PoststartFatal: spec.PoststartFatal(p.State.OCIVersion),
+			Poststop:       p.Hooks.Poststop,
+		},
+	}
+	if spec.PrestartInStart(p.State.OCIVersion) {
+		k.Hooks.Prestart = p.Hooks.Prestart
+	}
+	return k
+}
+
+// serve answers init until it says Ready. hooked is set as soon as a hook may
+// have run.
+func serve(conn *protocol.Conn, p *plan.Plan, child *nsenter.Child, log *slog.Logger, hooked *bool) error {
+	var order protocol.Order
+	for {
+		frame, err := conn.Receive()
+		if errors.Is(err, io.EOF) {
+			return died(child)
+		}
+		if err != nil {
+			return err
+		}
+		if err := order.Received(frame.Kind, p.Init.HookSync); err != nil {
+			return err
+		}
+		switch frame.Kind {
+		case protocol.KindWarning:
+			var w protocol.Warning
+			if err := frame.Decode(&w); err != nil {
+				return err
+			}
+			log.Warn(w.Text)
+		case protocol.KindFailed:
+			failure := new(protocol.Failure)
+			if err := frame.Decode(failure); err != nil {
+				return err
+			}
+			return failure
+		case protocol.KindMounted:
+			*hooked = true
+			if err := createHooks(p, child.PID); err != nil {
+				return err
+			}
+			if err := conn.Send(protocol.KindHooksDone, nil); err != nil {
+				return err
+			}
+		case protocol.KindReady:
+			return nil
+		}
+	}
+}
+
+// createHooks runs the hooks that belong into the runtime's namespaces before
+// pivot_root: prestart where the bundle's spec has it here, then createRuntime.
+func createHooks(p *plan.Plan, pid int) error {
+	if !spec.PrestartInStart(p.State.OCIVersion) {
+		if err := runHooks("prestart", p.Hooks.Prestart, p.State, specs.StateCreating, pid); err != nil {
+			return err
+		}
+	}
+	return runHooks("createRuntime", p.Hooks.CreateRuntime, p.State, specs.StateCreating, pid)
+}

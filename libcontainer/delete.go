@@ -1,0 +1,110 @@
+package libcontainer
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/gourd-oci/gourd/cgroups"
+	"github.com/gourd-oci/gourd/libcontainer/state"
+)
+
+// DeleteOptions is what the command line says of a delete.
+type DeleteOptions struct {
+	// Force kills the container first, whatever its state, and makes an
+	// unknown id a success.
+	Force bool
+	// Log takes the warnings of poststop hooks. Nil: nobody.
+	Log *slog.Logger
+}
+
+// Delete removes a stopped container: what is left in its cgroup, the cgroup,
+// and its state. Anything but a stopped container is an error that changes
+// nothing, unless it is forced.
+func Delete(root, id string, o DeleteOptions) error {
+	if err := state.ValidID(id); err != nil {
+		return err
+	}
+	c, err := Load(root, id)
+	switch {
+	case errors.Is(err, state.ErrNotExist) && o.Force:
+		return nil
+	case errors.Is(err, state.ErrNoRecord) && o.Force:
+		return deleteHalfMade(root, id)
+	case err != nil:
+		return err
+	}
+	defer c.Close()
+	return c.delete(o)
+}
+
+func (c *Container) delete(o DeleteOptions) error {
+	log := discard(o.Log)
+	if o.Force {
+		// Before the lock: whoever holds it may wait for this very init.
+		if err := c.kill(); err != nil {
+			return err
+		}
+	}
+	if err := c.dir.Lock(); err != nil {
+		if o.Force && errors.Is(err, state.ErrNotExist) {
+			return nil // a create that failed has removed it meanwhile
+		}
+		return err
+	}
+	if err := c.load(); err != nil {
+		return err
+	}
+	status, err := c.Status()
+	if err != nil {
+		return err
+	}
+	if status != state.Stopped {
+		return fmt.Errorf("cannot delete container %q that is not stopped: it is %s", c.rec.ID, status)
+	}
+	if !c.kept.PrivatePID {
+		// They outlive init, and nothing else would ever end them.
+		if err := c.killCgroup(); err != nil {
+			return err
+		}
+	}
+	return c.remove(log)
+}
+
+// remove takes away the cgroup and the state directory and runs the poststop
+// hooks, which the spec wants after everything else.
+func (c *Container) remove(log *slog.Logger) error {
+	cg, err := cgroups.Open(c.kept.Cgroup)
+	if err != nil {
+		return err
+	}
+	defer cg.Close()
+	if err := cg.Remove(); err != nil {
+		return err
+	}
+	if err := c.dir.Remove(); err != nil {
+		return err
+	}
+	poststop(c.kept.Hooks.Poststop, c.kept.State, log)
+	return nil
+}
+
+// deleteHalfMade removes the state directory of a create that died before it
+// wrote a record: there was no process yet.
+func deleteHalfMade(root, id string) error {
+	dir, err := state.Open(root, id)
+	if err == nil {
+		defer dir.Close()
+		err = dir.Lock() // a create that is alive holds it
+	}
+	if err == nil {
+		if _, err := dir.Load(); err == nil {
+			return fmt.Errorf("container %q is being created: try again", id)
+		}
+		err = dir.Remove()
+	}
+	if errors.Is(err, state.ErrNotExist) {
+		return nil
+	}
+	return err
+}

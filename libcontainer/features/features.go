@@ -1,0 +1,102 @@
+// Package features tells what gourd can do, in the features structure of
+// runtime-spec v1.3.0 (features.md, features-linux.md).
+//
+// It tells what this build recognizes and carries out, whether or not the host
+// offers it too; only seccomp's supportedFlags ask the kernel. The lists come
+// from the packages that do the work, and a test holds each yes and no against
+// what their Compile accepts and refuses, so that the document can only say what
+// is true. A part that gourd does not do is told as such, and not left out:
+// absent means unknown.
+package features
+
+import (
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/opencontainers/runtime-spec/specs-go/features"
+
+	"github.com/gourd-oci/gourd/libcontainer/credentials"
+	"github.com/gourd-oci/gourd/libcontainer/rootfs"
+	"github.com/gourd-oci/gourd/seccomp"
+)
+
+// The annotations that tell which gourd this is.
+const (
+	AnnotationVersion = "org.gourd-oci.gourd.version"
+	AnnotationCommit  = "org.gourd-oci.gourd.commit"
+)
+
+// Supported returns the features of this build. version and commit are put into
+// its annotations; an empty commit is left out.
+func Supported(version, commit string) *features.Features {
+	f := &features.Features{
+		OCIVersionMin: "1.0.0", // every 1.x.y is read, see spec.Check
+		OCIVersionMax: specs.Version,
+		Hooks:         hookNames(),
+		MountOptions:  rootfs.MountOptions(),
+		Linux:         linux(),
+		Annotations:   map[string]string{AnnotationVersion: version},
+
+		PotentiallyUnsafeConfigAnnotations: unsafeAnnotations(),
+	}
+	if commit != "" {
+		f.Annotations[AnnotationCommit] = commit
+	}
+	return f
+}
+
+// systemdManager is whether libcontainer makes systemd's scopes.
+const systemdManager = false
+
+// unsafeAnnotations returns the prefixes of annotations in a config.json that
+// make gourd do something to the host.
+func unsafeAnnotations() []string {
+	if systemdManager {
+		return []string{"org.systemd.property."}
+	}
+	return nil
+}
+
+func linux() *features.Linux {
+	return &features.Linux{
+		Namespaces:   namespaces(),
+		Capabilities: credentials.CapabilityNames(),
+		Cgroup: &features.Cgroup{
+			V1:          no(),
+			V2:          yes(),
+			Systemd:     told(systemdManager),
+			SystemdUser: told(systemdManager),
+			Rdma:        yes(),
+		},
+		Seccomp: &features.Seccomp{
+			Enabled:        yes(),
+			Actions:        seccomp.KnownActions(),
+			Operators:      seccomp.KnownOperators(),
+			Archs:          seccomp.KnownArchs(),
+			KnownFlags:     seccomp.KnownFlags(),
+			SupportedFlags: supportedFlags(seccomp.KnownFlags()),
+		},
+		Apparmor:        &features.Apparmor{Enabled: yes()},
+		Selinux:         &features.Selinux{Enabled: yes()},
+		IntelRdt:        &features.IntelRdt{Enabled: no(), Schemata: no(), Monitoring: no()},
+		MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: no()}},
+		NetDevices:      &features.NetDevices{Enabled: no()},
+	}
+}
+
+func told(b bool) *bool { return &b }
+
+func yes() *bool { return told(true) }
+
+func no() *bool { return told(false) }
+
+// hookNames returns the phases of the spec; hooks.Plan has a list for each.
+func hookNames() []string {
+	return []string{"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"}
+}
+
+// namespaces returns the types that nsenter makes and joins.
+func namespaces() []string {
+	return []string{
+		string(specs.CgroupNamespace), string(specs.IPCNamespace), string(specs.MountNamespace), string(specs.NetworkNamespace),
+		string(specs.PIDNamespace), string(specs.TimeNamespace), string(specs.UserNamespace), string(specs.UTSNamespace),
+	}
+}

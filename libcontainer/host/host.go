@@ -1,0 +1,68 @@
+// Package host tells what this process has of the kernel and the host: the
+// facts that a plan depends on. It reads, once and only when asked, and never
+// compares version numbers; whether a call exists is found out by calling it.
+package host
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Facts is what was found. It is plain data, so that a plan can be built for
+// a made-up host in a test.
+type Facts struct {
+	// EUID is the effective user id of this process.
+	EUID int
+	// InitialUserNS is whether this process is in the initial user
+	// namespace, as far as its id map tells: there the map is the identity
+	// over all ids.
+	InitialUserNS bool
+	// Bounding is the capability bounding set, bit n for capability n.
+	Bounding uint64
+	// LastCap is the number of the last capability that the kernel knows.
+	LastCap int
+	// AppArmor and SELinux are whether that LSM is enabled.
+	AppArmor, SELinux bool
+}
+
+// Probe reads the facts. It costs three small files of /proc and two of /sys.
+func Probe() (*Facts, error) {
+	f := &Facts{EUID: os.Geteuid(), LastCap: -1}
+	uidMap, err := os.ReadFile("/proc/self/uid_map")
+	if err != nil {
+		return nil, fmt.Errorf("probe the user namespace: %w", err)
+	}
+	f.InitialUserNS = isIdentity(string(uidMap))
+	for c := range 64 {
+		in, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(c), 0, 0, 0)
+		if err != nil {
+			break // EINVAL: the kernel knows no such capability
+		}
+		f.LastCap = c
+		f.Bounding |= uint64(in) << c
+	}
+	enabled, err := os.ReadFile("/sys/module/apparmor/parameters/enabled")
+	f.AppArmor = err == nil && strings.HasPrefix(string(enabled), "Y")
+	var st unix.Statfs_t
+	f.SELinux = unix.Statfs("/sys/fs/selinux", &st) == nil && uint32(st.Type) == unix.SELINUX_MAGIC
+	return f, nil
+}
+
+// Rootless is whether gourd lacks the initial user namespace's root: for an
+// ordinary user, and for root of a namespace of its own.
+func (f *Facts) Rootless() bool { return f.EUID != 0 || !f.InitialUserNS }
+
+// isIdentity is whether a uid_map maps every id to itself (user_namespaces(7):
+// the initial namespace shows "0 0 4294967295").
+func isIdentity(m string) bool {
+	fields := strings.Fields(m)
+	if len(fields) != 3 || fields[0] != "0" || fields[1] != "0" {
+		return false
+	}
+	n, err := strconv.ParseUint(fields[2], 10, 64)
+	return err == nil && n >= 1<<32-1
+}

@@ -1,0 +1,280 @@
+// Package initproc is what pid 1 does before the user's execve: `gourd init`,
+// started by nsenter in the container's namespaces. It takes the plan from
+// the runtime, sets the container up from inside, says Ready, and waits at
+// the gate for `start`.
+//
+// It decides nothing: all that could be worked out beforehand is in the plan.
+// It logs nothing: what goes wrong is sent to the runtime.
+package initproc
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/hooks"
+	"github.com/gourd-oci/gourd/internal/bornwith"
+	"github.com/gourd-oci/gourd/libcontainer/plan"
+	"github.com/gourd-oci/gourd/libcontainer/protocol"
+	"github.com/gourd-oci/gourd/libcontainer/rootfs"
+	"github.com/gourd-oci/gourd/notify"
+	"github.com/gourd-oci/gourd/seccomp"
+)
+
+// Environ is the whole environment of init. One P and no collector: from Ready
+// to the execve no thread may be started, for a pids limit may already be in
+// force. No preemption by signals: after the filter is loaded, rt_sigreturn may
+// be denied. No look at /proc/self/cgroup at start: it can be a FIFO.
+var Environ = []string{
+	"GOMAXPROCS=1",
+	"GOGC=off",
+	"GODEBUG=asyncpreemptoff=1,containermaxprocs=0,updatemaxprocs=0",
+}
+
+// Main runs init on the conversation whose fd number is the only argument. It
+// returns only if the process could not be executed.
+func Main(args []string) {
+	runtime.LockOSThread() // ids, capabilities, labels and namespaces are the thread's
+	debug.SetGCPercent(-1)
+	if len(args) != 1 {
+		fail("gourd init is started by gourd create, not by hand")
+	}
+	fd, err := strconv.Atoi(args[0])
+	if err != nil {
+		fail(fmt.Sprintf("gourd init: fd %q is not a number", args[0]))
+	}
+	conn, err := protocol.Open(fd)
+	if err != nil {
+		fail(err.Error())
+	}
+	if err := run(conn); err != nil {
+		// If this cannot be sent the runtime is gone, and nobody asks.
+		_ = conn.Send(protocol.KindFailed, protocol.NewFailure(err))
+	}
+	os.Exit(1)
+}
+
+func fail(text string) {
+	fmt.Fprintln(os.Stderr, text)
+	os.Exit(1)
+}
+
+// files are the fds that come with the plan.
+type files struct {
+	notify, gate, console, mountNS, agent int
+}
+
+// run sets the container up and executes the process. The order is the point:
+// what needs the host's files comes before pivot_root, what needs privilege
+// before the credentials, what can fail before the gate.
+func run(conn *protocol.Conn) error {
+	p, f, err := receive(conn)
+	if err != nil {
+		return err
+	}
+	// Whatever the engine leaked into gourd stays out of the container
+	// (CVE-2024-21626). The preserved ones are marked only at the end, after
+	// the last hook: no hook gets them.
+	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fmt.Errorf("mark the inherited fds close-on-exec: %w", err)
+	}
+	if p.JoinMountNS {
+		if err := joinMountNS(f.mountNS); err != nil {
+			return err
+		}
+	}
+	// A session of its own: no terminal of the caller can reach in.
+	if _, err := unix.Setsid(); err != nil {
+		return fmt.Errorf("make a new session: %w", err)
+	}
+	if err := restoreNofile(); err != nil {
+		return err
+	}
+	page, err := notify.NewPage() // before the rlimits: one may forbid a file of its size
+	if err != nil {
+		return err
+	}
+	if err := p.Credentials.Early(); err != nil { // oom_score_adj needs the host's /proc
+		return err
+	}
+	if p.LoopbackUp {
+		if err := loopbackUp(); err != nil {
+			return err
+		}
+	}
+	if err := names(p); err != nil {
+		return err
+	}
+
+	root, err := rootfs.Open(&p.Rootfs)
+	if err != nil {
+		return err
+	}
+	if err := root.Mount(); err != nil {
+		return err
+	}
+	if p.HookSync { // prestart and createRuntime see the mounts, not yet pivoted
+		if err := conn.Send(protocol.KindMounted, nil); err != nil {
+			return err
+		}
+		if _, err := conn.Expect(protocol.KindHooksDone); err != nil {
+			return fmt.Errorf("wait for the runtime's hooks: %w", err)
+		}
+	}
+	if len(p.CreateHooks) > 0 {
+		site := hooks.Site{Dir: p.State.Bundle}
+		if err := site.Run("createContainer", p.CreateHooks, p.State.JSON(specs.StateCreating, os.Getpid())); err != nil {
+			return err
+		}
+	}
+	if err := root.Pivot(); err != nil {
+		return err
+	}
+	// After the runtime's hooks: they may have moved in the network devices
+	// that a sysctl names.
+	if err := root.WriteSysctls(); err != nil {
+		return err
+	}
+	if p.Terminal {
+		if err := console(root, p, f.console); err != nil {
+			return err
+		}
+	}
+	if err := root.Finish(); err != nil { // from here on /proc/sys and the root may be read-only
+		return err
+	}
+	if err := ownStdio(int(p.Credentials.UID)); err != nil {
+		return err
+	}
+	if err := p.Credentials.ExecLabels(); err != nil { // needs the privileges that Apply drops
+		return err
+	}
+	if err := p.Credentials.Apply(); err != nil {
+		return err
+	}
+	exe, err := p.Credentials.Resolve(root.FD()) // as the user: permission is the user's
+	if err != nil {
+		return err
+	}
+	if err := preserve(p.PreserveFDs); err != nil {
+		return err
+	}
+	gate, err := notify.Prepare(page, f.notify, &notify.Exec{
+		Path: exe.Path, Argv: exe.Argv, Env: exe.Env, Filter: filter(p.Seccomp),
+	})
+	if err != nil {
+		return err
+	}
+	if err := conn.Send(protocol.KindReady, nil); err != nil {
+		return err
+	}
+	conn.Close()
+
+	if err := gate.Wait(); err != nil {
+		os.Exit(1) // nobody is there to be told
+	}
+	if len(p.StartHooks) > 0 {
+		site := hooks.Site{Env: exe.Env, OneThread: true}
+		if err := site.Run("startContainer", p.StartHooks, p.State.JSON(specs.StateCreated, os.Getpid())); err != nil {
+			gate.Fail(err)
+			os.Exit(1)
+		}
+	}
+	gate.Exec()
+	return nil
+}
+
+// filter returns the program as the gate loads it.
+func filter(p *seccomp.Program) *notify.Filter {
+	if p == nil {
+		return nil
+	}
+	return &notify.Filter{Prog: p.Filter, Flags: uint(p.Flags)}
+}
+
+// preserve lets the process inherit the first n fds after stderr. Hooks do not
+// get them: what runs a program from here passes on nothing but its stdio.
+func preserve(n int) error {
+	for fd := 3; fd < 3+n; fd++ {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
+			return fmt.Errorf("preserve fd %d: %w", fd, err)
+		}
+	}
+	return nil
+}
+
+// receive gets the plan and its fds.
+func receive(conn *protocol.Conn) (*plan.Init, *files, error) {
+	frame, err := conn.Expect(protocol.KindPlan)
+	if err != nil {
+		return nil, nil, fmt.Errorf("receive the plan: %w", err)
+	}
+	p := new(plan.Init)
+	if err := frame.Decode(p); err != nil {
+		return nil, nil, err
+	}
+	f := new(files)
+	for _, want := range []struct {
+		there bool
+		fd    *int
+	}{
+		{true, &f.notify}, {true, &f.gate}, {p.Terminal, &f.console}, {p.JoinMountNS, &f.mountNS}, {p.SeccompMessage, &f.agent},
+	} {
+		*want.fd = -1
+		if !want.there {
+			continue
+		}
+		if len(frame.Files) == 0 {
+			return nil, nil, fmt.Errorf("receive the plan: an fd is missing")
+		}
+		*want.fd, frame.Files = frame.Files[0], frame.Files[1:]
+	}
+	return p, f, nil
+}
+
+// names sets the host name and the NIS domain name of the uts namespace.
+func names(p *plan.Init) error {
+	if p.Hostname != "" {
+		if err := unix.Sethostname([]byte(p.Hostname)); err != nil {
+			return fmt.Errorf("hostname: set %q: %w", p.Hostname, err)
+		}
+	}
+	if p.Domainname != "" {
+		if err := unix.Setdomainname([]byte(p.Domainname)); err != nil {
+			return fmt.Errorf("domainname: set %q: %w", p.Domainname, err)
+		}
+	}
+	return nil
+}
+
+// restoreNofile takes back that Go raises the soft limit on open files at every
+// start, also at init's: the process gets the limit that init was born with,
+// unless process.rlimits says otherwise.
+func restoreNofile() error {
+	soft, hard, ok := bornwith.Nofile()
+	if !ok {
+		return nil
+	}
+	if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: soft, Max: hard}, nil); err != nil {
+		return fmt.Errorf("restore the limit on open files: %w", err)
+	}
+	return nil
+}
+
+// joinMountNS joins the mount namespace of fd. Go shares the fs attributes
+// (root, cwd, umask) between threads, which setns refuses, so this thread
+// takes its own first.
+func joinMountNS(fd int) error {
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return fmt.Errorf("unshare the fs attributes: %w", err)
+	}
+	if err := unix.Setns(fd, unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("join the mount namespace: %w", err)
+	}
+	return unix.Close(fd)
+}

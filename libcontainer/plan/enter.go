@@ -1,0 +1,74 @@
+package plan
+
+import (
+	"fmt"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/internal/defect"
+	"github.com/gourd-oci/gourd/libcontainer/host"
+	"github.com/gourd-oci/gourd/nsenter"
+)
+
+// namespaceFlag returns the clone flag of a namespace type, 0 for an unknown one.
+func namespaceFlag(t specs.LinuxNamespaceType) uintptr {
+	switch t {
+	case specs.PIDNamespace:
+		return unix.CLONE_NEWPID
+	case specs.NetworkNamespace:
+		return unix.CLONE_NEWNET
+	case specs.MountNamespace:
+		return unix.CLONE_NEWNS
+	case specs.IPCNamespace:
+		return unix.CLONE_NEWIPC
+	case specs.UTSNamespace:
+		return unix.CLONE_NEWUTS
+	case specs.UserNamespace:
+		return unix.CLONE_NEWUSER
+	case specs.CgroupNamespace:
+		return unix.CLONE_NEWCGROUP
+	case specs.TimeNamespace:
+		return unix.CLONE_NEWTIME
+	}
+	return 0
+}
+
+// compileEnter turns linux.namespaces, the id mappings and the time offsets
+// into what nsenter does. That they fit together, spec.Check has checked.
+func compileEnter(s *specs.Spec, facts *host.Facts, d *defect.List) Enter {
+	var e Enter
+	for i, ns := range s.Linux.Namespaces {
+		flag := namespaceFlag(ns.Type)
+		if ns.Path != "" {
+			e.Join = append(e.Join, Join{Flag: flag, Path: ns.Path, From: fmt.Sprintf("linux.namespaces[%d].path", i)})
+		} else {
+			e.New |= flag
+		}
+	}
+	if e.New&unix.CLONE_NEWUSER != 0 {
+		e.UIDMaps = idMaps(s.Linux.UIDMappings)
+		e.GIDMaps = idMaps(s.Linux.GIDMappings)
+		if facts.EUID != 0 && facts.InitialUserNS && (!ownIDOnly(e.UIDMaps) || !ownIDOnly(e.GIDMaps)) {
+			d.Add("linux.uidMappings", "an ordinary user can map only one id, the own one, until gourd calls newuidmap")
+		}
+	} else if facts.EUID != 0 && e.Joins(unix.CLONE_NEWUSER) == nil {
+		d.Add("linux.namespaces", "a user namespace is needed to run as an ordinary user (uid %d)", facts.EUID)
+	}
+	for _, clock := range []string{"monotonic", "boottime"} {
+		if o, ok := s.Linux.TimeOffsets[clock]; ok {
+			e.Offsets = append(e.Offsets, nsenter.Offset{Clock: clock, Secs: o.Secs, Nanosecs: o.Nanosecs})
+		}
+	}
+	return e
+}
+
+func ownIDOnly(m []nsenter.IDMap) bool { return len(m) == 1 && m[0].Size == 1 }
+
+func idMaps(in []specs.LinuxIDMapping) []nsenter.IDMap {
+	out := make([]nsenter.IDMap, len(in))
+	for i, m := range in {
+		out[i] = nsenter.IDMap{Inside: m.ContainerID, Outside: m.HostID, Size: m.Size}
+	}
+	return out
+}

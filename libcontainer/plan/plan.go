@@ -1,0 +1,242 @@
+// Package plan compiles a bundle and the facts about the host into everything
+// that gourd is going to do, as plain data. It has no effects: a plan can be
+// built, printed and tested without root. Doing it is the work of
+// libcontainer, nsenter, cgroups and, inside the container, initproc.
+package plan
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"sort"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/cgroups"
+	"github.com/gourd-oci/gourd/hooks"
+	"github.com/gourd-oci/gourd/internal/defect"
+	"github.com/gourd-oci/gourd/libcontainer/credentials"
+	"github.com/gourd-oci/gourd/libcontainer/host"
+	"github.com/gourd-oci/gourd/libcontainer/rootfs"
+	"github.com/gourd-oci/gourd/libcontainer/spec"
+	"github.com/gourd-oci/gourd/nsenter"
+	"github.com/gourd-oci/gourd/seccomp"
+)
+
+// Options is what the command line adds to the bundle.
+type Options struct {
+	// ID is the container's id, already checked.
+	ID string
+	// NoPivot is --no-pivot, NoNewKeyring is --no-new-keyring.
+	NoPivot, NoNewKeyring bool
+	// CgroupManager is "cgroupfs", "systemd" or "disabled".
+	CgroupManager string
+	// CgroupRoot and CgroupOwn are where cgroup2 is mounted and gourd's own
+	// cgroup in it, as cgroups.Find tells; both are empty without cgroup2.
+	CgroupRoot, CgroupOwn string
+	// PreserveFDs is how many fds from 3 on the process inherits.
+	PreserveFDs int
+	// ListenFDs is whether LISTEN_FDS is among the preserved ones: then the
+	// process, which is pid 1 to itself, gets LISTEN_PID=1 (sd_listen_fds(3)).
+	ListenFDs int
+	// Rootless is --rootless, as the command line decided it.
+	Rootless bool
+}
+
+// Plan is all that gourd will do for a container.
+type Plan struct {
+	Enter    Enter
+	Cgroup   cgroups.Plan
+	Hooks    hooks.Plan
+	Init     Init
+	State    State
+	Rootfs   string   // absolute path of the root filesystem
+	Terminal bool     // the process has a pseudo-terminal
+	Warnings []string // what the config asks for and does not get, by the spec
+}
+
+// Enter is the namespaces that init is born into.
+type Enter struct {
+	New     uintptr // CLONE_NEW* flags of the namespaces to make
+	Join    []Join  // the ones to join
+	UIDMaps []nsenter.IDMap
+	GIDMaps []nsenter.IDMap
+	Offsets []nsenter.Offset // of a new time namespace
+	// ListenerPath is the socket of the seccomp agent; empty without one.
+	ListenerPath string
+}
+
+// Join is an existing namespace and the file that stands for it.
+type Join struct {
+	Flag uintptr // CLONE_NEW*
+	Path string
+	From string // JSON path
+}
+
+// Joins returns the joined namespace of a type, or nil.
+func (e *Enter) Joins(flag uintptr) *Join {
+	for i := range e.Join {
+		if e.Join[i].Flag == flag {
+			return &e.Join[i]
+		}
+	}
+	return nil
+}
+
+// Private is whether the container has a namespace of this type other than
+// gourd's, as far as the config tells: a joined one counts.
+func (e *Enter) Private(flag uintptr) bool { return e.New&flag != 0 || e.Joins(flag) != nil }
+
+// Init is what init gets to know and to do: plain data that protocol sends.
+type Init struct {
+	State          State
+	Rootfs         rootfs.Plan
+	Credentials    credentials.Plan
+	Hostname       string
+	Domainname     string
+	LoopbackUp     bool // a new network namespace: its lo is down
+	HookSync       bool // hooks come when the mounts are made: say Mounted, wait for HooksDone
+	CreateHooks    []hooks.Hook
+	StartHooks     []hooks.Hook
+	Terminal       bool
+	ConsoleHeight  uint
+	ConsoleWidth   uint
+	PreserveFDs    int
+	Seccomp        *seccomp.Program
+	JoinMountNS    bool
+	SeccompMessage bool // the seccomp agent's socket comes with the plan
+}
+
+// State is the container state that hooks get (runtime.md, "State").
+type State struct {
+	OCIVersion  string
+	ID          string
+	Bundle      string
+	Annotations []Annotation
+}
+
+// Annotation is one of config.json's annotations; a slice of them is sorted.
+type Annotation struct{ Key, Value string }
+
+// JSON returns the state document with this status and pid.
+func (s *State) JSON(status specs.ContainerState, pid int) []byte {
+	doc := specs.State{Version: s.OCIVersion, ID: s.ID, Status: status, Pid: pid, Bundle: s.Bundle}
+	if len(s.Annotations) > 0 {
+		doc.Annotations = make(map[string]string, len(s.Annotations))
+		for _, a := range s.Annotations {
+			doc.Annotations[a.Key] = a.Value
+		}
+	}
+	b, err := json.Marshal(doc)
+	if err != nil {
+		panic("marshal strings and an int: " + err.Error()) // cannot fail
+	}
+	return b
+}
+
+// Build returns the plan for a bundle on this host. Its error is a
+// *defect.Error that holds every defect of the config.
+func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
+	var d defect.List
+	s := b.Spec
+	spec.Check(s, &d)
+	spec.CheckRoot(b, &d)
+	if s.Linux == nil {
+		s.Linux = &specs.Linux{}
+	}
+	if s.Process == nil || s.Root == nil {
+		return nil, d.Err() // Check said so; nothing below makes sense without
+	}
+
+	p := &Plan{Rootfs: s.Root.Path, Terminal: s.Process.Terminal}
+	if !filepath.IsAbs(p.Rootfs) {
+		p.Rootfs = filepath.Join(b.Dir, p.Rootfs)
+	}
+	p.State = State{OCIVersion: s.Version, ID: o.ID, Bundle: b.Dir, Annotations: sorted(s.Annotations)}
+	p.Enter = compileEnter(s, facts, &d)
+	p.Hooks = hooks.Compile(s.Hooks, &d)
+	newUser := p.Enter.New&unix.CLONE_NEWUSER != 0
+	p.Cgroup = cgroups.Compile(s.Linux.Resources, cgroups.Env{
+		Root:        o.CgroupRoot,
+		Own:         o.CgroupOwn,
+		ID:          o.ID,
+		CgroupsPath: s.Linux.CgroupsPath,
+		Rootless:    o.Rootless,
+		Systemd:     o.CgroupManager == "systemd",
+		Disabled:    o.CgroupManager == "disabled",
+		Owner:       cgroups.OwnerUID(s),
+		Annotations: s.Annotations,
+	}, &d)
+	p.Warnings = append(p.Warnings, p.Cgroup.Warnings...)
+
+	in := &p.Init
+	in.State = p.State
+	in.Hostname, in.Domainname = s.Hostname, s.Domainname
+	in.LoopbackUp = p.Enter.New&unix.CLONE_NEWNET != 0
+	in.HookSync = len(p.Hooks.CreateRuntime) > 0 || len(p.Hooks.CreateContainer) > 0 ||
+		len(p.Hooks.Prestart) > 0 && !spec.PrestartInStart(s.Version)
+	in.CreateHooks, in.StartHooks = p.Hooks.CreateContainer, p.Hooks.StartContainer
+	in.Terminal = s.Process.Terminal
+	if size := s.Process.ConsoleSize; size != nil && s.Process.Terminal {
+		in.ConsoleHeight, in.ConsoleWidth = size.Height, size.Width
+	}
+	in.PreserveFDs = o.PreserveFDs
+	in.JoinMountNS = p.Enter.Joins(unix.CLONE_NEWNS) != nil
+	in.Rootfs = rootfs.Compile(s, rootfs.Env{
+		Bundle:      b.Dir,
+		NoPivot:     o.NoPivot,
+		NewUserNS:   newUser || p.Enter.Joins(unix.CLONE_NEWUSER) != nil,
+		HostUserNS:  facts.InitialUserNS,
+		NewCgroupNS: p.Enter.Private(unix.CLONE_NEWCGROUP),
+		CgroupDir:   cgroupDir(&p.Cgroup),
+	}, &d)
+	var warnings []string
+	if s.Linux.Seccomp != nil {
+		in.Seccomp, warnings = seccomp.Compile(s.Linux.Seccomp, seccomp.Env{}, &d)
+		p.Warnings = append(p.Warnings, warnings...)
+		if in.Seccomp != nil && in.Seccomp.Notify {
+			d.Add("linux.seccomp", "SCMP_ACT_NOTIFY is not built yet")
+		}
+	}
+	in.Credentials, warnings = credentials.Compile(s.Process, s, credentials.Env{
+		Bounding:     facts.Bounding,
+		LastCap:      facts.LastCap,
+		AppArmor:     facts.AppArmor,
+		SELinux:      facts.SELinux,
+		NewUserNS:    newUser,
+		JoinedUserNS: p.Enter.Joins(unix.CLONE_NEWUSER) != nil,
+		HasSeccomp:   in.Seccomp != nil,
+		ID:           o.ID,
+		NoNewKeyring: o.NoNewKeyring,
+	}, &d)
+	p.Warnings = append(p.Warnings, warnings...)
+	if o.ListenFDs > 0 {
+		in.Credentials.Env = append(in.Credentials.Env, fmt.Sprintf("LISTEN_FDS=%d", o.ListenFDs), "LISTEN_PID=1")
+	}
+	if err := d.Err(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// cgroupDir is where the host finds the container's cgroup, for a container
+// without a cgroup namespace; "" if it has none.
+func cgroupDir(p *cgroups.Plan) string {
+	if p.Manager != cgroups.ManagerFS {
+		return ""
+	}
+	return filepath.Join(p.Root, p.Path)
+}
+
+func sorted(m map[string]string) []Annotation {
+	if len(m) == 0 {
+		return nil
+	}
+	list := make([]Annotation, 0, len(m))
+	for k, v := range m {
+		list = append(list, Annotation{k, v})
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].Key < list[j].Key })
+	return list
+}

@@ -1,0 +1,145 @@
+package libcontainer
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+
+	"golang.org/x/sys/unix"
+)
+
+// RunOptions is what the command line says of a run.
+type RunOptions struct {
+	CreateOptions
+	// Detach returns when the program has been executed, Keep does not delete
+	// the container at its end, NoSubreaper leaves orphans of the container
+	// to the caller's reaper.
+	Detach, Keep, NoSubreaper bool
+}
+
+// Run creates and starts a container. In the foreground it stays: it forwards
+// signals and the terminal, and returns the container's exit code when it has
+// ended and been deleted. Detached, it returns 0 at once.
+func Run(o RunOptions) (code int, err error) {
+	log := discard(o.Log)
+	if !o.Detach && !o.NoSubreaper {
+		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+			return -1, fmt.Errorf("become the container's reaper: %w", err)
+		}
+	}
+	var tty *relay
+	defer func() { tty.close() }()
+	var take func() (*os.File, error)
+	if !o.Detach {
+		take = func() (_ *os.File, err error) {
+			if tty, err = openRelay(); err != nil {
+				return nil, err
+			}
+			return tty.inits, nil
+		}
+	}
+	// From here on a signal is the container's. They are queued until it runs.
+	signals := make(chan os.Signal, 64)
+	if !o.Detach {
+		signal.Notify(signals)
+		defer signal.Stop(signals)
+	}
+
+	c, err := create(&o.CreateOptions, take)
+	if err != nil {
+		return -1, err
+	}
+	defer c.Close()
+	if !o.Detach && !o.Keep {
+		defer func() { err = errors.Join(err, c.deleteAfterRun(log)) }()
+	}
+	if err := tty.start(); err != nil {
+		return -1, c.abandon(err, o.Detach || o.Keep, log)
+	}
+	if err := c.Start(log); err != nil {
+		return -1, c.abandon(err, o.Detach || o.Keep, log)
+	}
+	if o.Detach {
+		return 0, nil
+	}
+	ws, err := c.forward(signals, tty)
+	if err != nil {
+		return -1, err
+	}
+	if !o.Keep {
+		// What outlived init (without a pid namespace of its own) may hold
+		// the terminal open for ever.
+		if err := c.kill(); err != nil {
+			return -1, err
+		}
+	}
+	if !o.Keep || c.kept.PrivatePID {
+		tty.drain()
+	}
+	return exitCode(ws), nil
+}
+
+// abandon removes a container that could not be started and whose deletion is
+// not already due, and returns the error of the start.
+func (n *newborn) abandon(start error, due bool, log *slog.Logger) error {
+	if due {
+		return errors.Join(start, n.deleteAfterRun(log))
+	}
+	return start
+}
+
+// deleteAfterRun deletes the container by force: a process may have outlived
+// its init. One that a failing hook has removed already is no error.
+func (n *newborn) deleteAfterRun(log *slog.Logger) error {
+	return n.delete(DeleteOptions{Force: true, Log: log})
+}
+
+// forward passes signals on to init until it has ended, and returns how. As a
+// reaper it also reaps what else the container leaves behind.
+func (n *newborn) forward(signals <-chan os.Signal, tty *relay) (unix.WaitStatus, error) {
+	type end struct {
+		ws  unix.WaitStatus
+		err error
+	}
+	ended := make(chan end, 1)
+	go func() {
+		for {
+			var ws unix.WaitStatus
+			pid, err := unix.Wait4(-1, &ws, unix.WALL, nil)
+			if err == unix.EINTR {
+				continue
+			}
+			if err != nil || pid == n.init.PID {
+				ended <- end{ws, err}
+				return
+			}
+		}
+	}()
+	for {
+		select {
+		case e := <-ended:
+			if e.err != nil {
+				return 0, fmt.Errorf("wait for the container's init: %w", e.err)
+			}
+			return e.ws, nil
+		case s := <-signals:
+			switch sig := s.(unix.Signal); sig {
+			case unix.SIGCHLD, unix.SIGURG: // our own: a child's end, the Go scheduler
+			case unix.SIGWINCH:
+				tty.resize()
+				if tty == nil {
+					n.pass(sig)
+				}
+			default:
+				n.pass(sig)
+			}
+		}
+	}
+}
+
+// pass sends a signal to init; it may have ended by now.
+func (n *newborn) pass(sig unix.Signal) {
+	_ = unix.PidfdSendSignal(int(n.init.PIDFD.Fd()), sig, nil, 0)
+}

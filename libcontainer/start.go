@@ -1,0 +1,77 @@
+package libcontainer
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/gourd-oci/gourd/libcontainer/state"
+	"github.com/gourd-oci/gourd/notify"
+)
+
+// Start releases the init of a created container and returns when its program
+// has been executed; an execve that failed is Start's error.
+func (c *Container) Start(log *slog.Logger) error {
+	log = discard(log)
+	if err := c.dir.Lock(); err != nil {
+		return err
+	}
+	defer c.dir.Unlock()
+	if err := c.load(); err != nil { // it may have changed while we waited
+		return err
+	}
+	status, err := c.Status()
+	if err != nil {
+		return err
+	}
+	switch status {
+	case state.Created:
+	case state.Stopped:
+		return fmt.Errorf("cannot start container %q: %w: it has stopped", c.rec.ID, ErrNotRunning)
+	default:
+		return fmt.Errorf("cannot start container %q: it is %s, not created", c.rec.ID, status)
+	}
+
+	h := &c.kept.Hooks
+	if err := runHooks("prestart", h.Prestart, c.kept.State, specs.StateCreated, c.rec.InitPID); err != nil {
+		return c.giveUp(err, log)
+	}
+	gate, err := notify.Start(c.dir.Path())
+	if err != nil {
+		return fmt.Errorf("start container %q: %w", c.rec.ID, err)
+	}
+	if err := gate.Wait(); err != nil {
+		// Only a startContainer hook that failed makes poststop due: a program
+		// that could not be executed is delete's to clean up.
+		var failure *notify.Error
+		if errors.As(err, &failure) && failure.Step == notify.StepHooks {
+			poststop(h.Poststop, c.kept.State, log)
+		}
+		return fmt.Errorf("start container %q: %w", c.rec.ID, err)
+	}
+	if err := c.dir.AwaitGate(); err != nil { // who asks after start finds it running
+		return err
+	}
+	if err := runHooks("poststart", h.Poststart, c.kept.State, specs.StateRunning, c.rec.InitPID); err != nil {
+		if !h.PoststartFatal {
+			log.Warn(err.Error())
+			return nil
+		}
+		return c.giveUp(err, log)
+	}
+	return nil
+}
+
+// giveUp ends and removes the container after a hook has failed, as the spec's
+// lifecycle wants, and returns the hook's error.
+func (c *Container) giveUp(hook error, log *slog.Logger) error {
+	if err := c.kill(); err != nil {
+		log.Warn(err.Error())
+	}
+	if err := c.remove(log); err != nil {
+		log.Warn(err.Error())
+	}
+	return hook
+}

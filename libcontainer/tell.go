@@ -1,0 +1,51 @@
+package libcontainer
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/nsenter"
+)
+
+// tell gives the new container's init to those who asked for it: its pid to
+// --pid-file, a pidfd to --pidfd-socket.
+func tell(o *CreateOptions, child *nsenter.Child) error {
+	if o.PidfdSocket != "" {
+		if err := sendPidfd(o.PidfdSocket, child.PIDFD); err != nil {
+			return fmt.Errorf("--pidfd-socket %s: %w", o.PidfdSocket, err)
+		}
+	}
+	if o.PidFile != "" {
+		if err := writePidFile(o.PidFile, child.PID); err != nil {
+			return fmt.Errorf("--pid-file %s: %w", o.PidFile, err)
+		}
+	}
+	return nil
+}
+
+func sendPidfd(path string, pidfd *os.File) error {
+	s, err := connect(path)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return unix.Sendmsg(int(s.Fd()), []byte("pidfd"), unix.UnixRights(int(pidfd.Fd())), nil, unix.MSG_NOSIGNAL)
+}
+
+// writePidFile puts the pid there whole: who watches the file never reads a
+// part of it.
+func writePidFile(path string, pid int) error {
+	tmp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".tmp")
+	if err := os.WriteFile(tmp, []byte(strconv.Itoa(pid)), 0o644); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		os.Remove(tmp)
+		return err
+	}
+	return nil
+}

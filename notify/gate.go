@@ -1,0 +1,85 @@
+package notify
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// Exec is the program that init executes, as init is then: everything about
+// it that can fail has been done.
+type Exec struct {
+	Path   string   // absolute, in the container
+	Argv   []string // the name included
+	Env    []string
+	Filter *Filter // nil means none
+}
+
+// Filter is a seccomp filter that is ready to be loaded (seccomp(2),
+// SECCOMP_SET_MODE_FILTER).
+type Filter struct {
+	Prog  []unix.SockFilter
+	Flags uint // SECCOMP_FILTER_FLAG_*, not NEW_LISTENER
+}
+
+// Gate is init's side. Its methods are for the locked thread of a process
+// that does nothing else: Prepare, then Wait, then Fail or Exec. None of the
+// last three starts a thread or needs memory of any size.
+type Gate struct {
+	page   *Page
+	wait   *waiting
+	launch *launch
+}
+
+// Prepare does all that can fail: after it, waiting and executing are nothing
+// but prepared system calls. listener is what Listen has returned in the
+// runtime; the gate takes it over.
+func Prepare(p *Page, listener int, e *Exec) (*Gate, error) {
+	if e.Filter != nil && (len(e.Filter.Prog) == 0 || len(e.Filter.Prog) > unix.BPF_MAXINSNS) {
+		return nil, fmt.Errorf("seccomp filter: %d instructions, the kernel takes 1 to %d", len(e.Filter.Prog), unix.BPF_MAXINSNS)
+	}
+	l, err := newLaunch(p, e)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.SetNonblock(listener, false); err != nil {
+		return nil, fmt.Errorf("start gate: make the socket blocking: %w", err)
+	}
+	// A listening socket carries who has called listen, as this process' user
+	// namespace sees them (unix(7), SO_PEERCRED).
+	owner, err := unix.GetsockoptUcred(listener, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil {
+		return nil, fmt.Errorf("start gate: look at the socket's owner: %w", err)
+	}
+	p.text(offPath, offInterp, e.Path)
+	p.text(offInterp, offText, missingInterpreter(e.Path))
+	return &Gate{page: p, wait: newWaiting(listener, owner.Uid, p.fd), launch: l}, nil
+}
+
+// Wait blocks until a start has come and has been given the page, and closes
+// the socket. It has no effect on the process' threads, and no timeout.
+func (g *Gate) Wait() error {
+	if errno := g.wait.run(); errno != 0 {
+		return fmt.Errorf("start gate: wait for start: %w", errno)
+	}
+	return nil
+}
+
+// Fail tells start that a startContainer hook failed, with its text and its
+// errno if it has one. The caller then exits.
+func (g *Gate) Fail(err error) {
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		g.page.put(offErrno, uint32(errno))
+	}
+	g.page.text(offText, pageSize, err.Error())
+	g.page.put(offStep, uint32(StepHooks))
+	g.page.put(offState, stateFailed)
+}
+
+// Exec loads the filter and executes the program, with the signal mask that
+// the thread had at Prepare and, as every execve does, default dispositions
+// for all signals but the ignored ones. It never returns: on a failure start
+// is told and the process ends, whatever the filter says.
+func (g *Gate) Exec() { g.launch.run() }

@@ -1,0 +1,210 @@
+package nsenter
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// conversation is the parent's half of what doc.go draws.
+type conversation struct {
+	r *Request
+	p *program
+
+	socket int // the parent's end
+	pid    int // the child; the second one, once it has taken over
+	pidfd  int // of pid; -1: not yet
+
+	first    int        // the pid of the first child, if a second has taken over
+	executes bool       // the child has said that it executes the program
+	failed   *StepError // the child has said that this failed
+}
+
+// hold holds the conversation to its end. When it returns an error there is
+// no child any more.
+func (c *conversation) hold() error {
+	err := c.talk()
+	unix.Close(c.socket)
+	if err == nil {
+		err = c.judge()
+	}
+	if err != nil {
+		c.bury()
+	}
+	return err
+}
+
+// talk helps the child until it has nothing more to say.
+func (c *conversation) talk() error {
+	if c.p.waits {
+		if err := c.prepare(); err != nil {
+			return err
+		}
+	}
+	for {
+		index, value, ok, err := c.receive()
+		if err != nil || !ok {
+			return err
+		}
+		s := c.p.step(index)
+		switch {
+		case s == nil:
+			return fmt.Errorf("the child speaks of a step %d, which does not exist", index)
+		case value < 0:
+			if c.failed == nil {
+				c.failed = &StepError{Why: s.Why, Errno: unix.Errno(-value)}
+			}
+		case s.Says == SaysMapMe:
+			if err := writeMaps(c.r, c.pid); err != nil {
+				return err
+			}
+			if err := c.goOn(); err != nil {
+				return err
+			}
+		case s.Says == SaysCloned:
+			if err := c.takeSecond(int(value)); err != nil {
+				return err
+			}
+		case s.Says == SaysExec:
+			c.executes = true
+		}
+	}
+}
+
+// prepare does what the child waits for before it does anything.
+func (c *conversation) prepare() error {
+	if f := c.r.BeforeUnshareCgroup; f != nil {
+		if err := f(c.pid); err != nil {
+			return err
+		}
+	}
+	if c.p.mapsNow {
+		if err := writeMaps(c.r, c.pid); err != nil {
+			return err
+		}
+	}
+	return c.goOn()
+}
+
+// goOn ends a wait of the child. A child that has died meanwhile is no error
+// here: the end of file tells.
+func (c *conversation) goOn() error {
+	for {
+		err := unix.Sendto(c.socket, []byte{'g'}, unix.MSG_NOSIGNAL, nil)
+		switch err {
+		case unix.EINTR:
+		case nil, unix.EPIPE, unix.ECONNRESET:
+			return nil
+		default:
+			return fmt.Errorf("tell the child to go on: %w", err)
+		}
+	}
+}
+
+// takeSecond makes the second child the child. It is not reaped yet, so its
+// pid is its own.
+func (c *conversation) takeSecond(pid int) error {
+	c.first, c.pid = c.pid, pid
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return fmt.Errorf("pidfd_open of the child: %w", err)
+	}
+	c.pidfd = fd
+	return nil
+}
+
+// receive returns the child's next message; ok is false at the end.
+func (c *conversation) receive() (index int, value int64, ok bool, err error) {
+	var msg [messageSize]byte
+	for {
+		n, err := unix.Read(c.socket, msg[:])
+		switch {
+		case err == unix.EINTR:
+		case n == 0 && err == nil, err == unix.ECONNRESET:
+			// Reset: it died without having read all that was sent.
+			return 0, 0, false, nil
+		case err != nil:
+			return 0, 0, false, fmt.Errorf("read from the child: %w", err)
+		case n != messageSize:
+			return 0, 0, false, fmt.Errorf("read from the child: a message of %d bytes", n)
+		default:
+			le := binary.LittleEndian
+			return int(le.Uint64(msg[:])), int64(le.Uint64(msg[8:])), true, nil
+		}
+	}
+}
+
+// judge returns what the end of the conversation means: nil if the child has
+// been executed.
+func (c *conversation) judge() error {
+	if c.failed != nil {
+		return c.failed
+	}
+	if !c.executes {
+		return fmt.Errorf("the child died before it executed %s: %s", c.r.Exe.Name(), c.end())
+	}
+	if c.first != 0 {
+		reap(c.first)
+		c.first = 0
+	} else if c.p.nested {
+		return fmt.Errorf("the first child died before it told of the second: %s", c.end())
+	}
+	// Killed by a signal while still what it was before the execve?
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_PIDFD, c.pidfd, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	if err != nil || info.Signo == 0 || info.Code == cldExited || !c.neverExecuted() {
+		return nil
+	}
+	return fmt.Errorf("the child died while it executed %s: %s", c.r.Exe.Name(), c.end())
+}
+
+// cldExited is the si_code of a process that exited by itself.
+const cldExited = 1
+
+// neverExecuted reports whether the dead child still has the name that it
+// gave itself: execve sets another.
+func (c *conversation) neverExecuted() bool {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(c.pid) + "/comm")
+	return err == nil && strings.TrimSuffix(string(b), "\n") == childName
+}
+
+// end waits for the child's end and says how it was.
+func (c *conversation) end() string {
+	ws, ok := reap(c.pid)
+	c.pid = 0
+	switch {
+	case !ok:
+		return "another part of the program has reaped it"
+	case ws.Signaled():
+		return "killed by signal " + strconv.Itoa(int(ws.Signal())) + " (" + unix.SignalName(ws.Signal()) + ")"
+	}
+	return "exit status " + strconv.Itoa(ws.ExitStatus())
+}
+
+// bury kills and reaps whatever is left of the children. Their pids are theirs
+// until they are reaped.
+func (c *conversation) bury() {
+	for _, pid := range [...]int{c.first, c.pid} {
+		if pid != 0 {
+			_ = unix.Kill(pid, unix.SIGKILL)
+			reap(pid)
+		}
+	}
+	if c.pidfd >= 0 {
+		unix.Close(c.pidfd)
+	}
+}
+
+// reap waits for the child pid; ok is false if there is no such child.
+func reap(pid int) (ws unix.WaitStatus, ok bool) {
+	for {
+		_, err := unix.Wait4(pid, &ws, unix.WALL, nil)
+		if err != unix.EINTR {
+			return ws, err == nil
+		}
+	}
+}

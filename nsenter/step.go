@@ -1,0 +1,144 @@
+package nsenter
+
+// Kind is what the child's interpreter does with a Step.
+type Kind uint8
+
+const (
+	// Call makes the system call Trap with Args. A result of -errno is a
+	// failure, unless Allow has its bit.
+	Call Kind = iota
+	// Wait is a Call whose result 0 is a failure too: a read that must not
+	// find the end of the file.
+	Wait
+	// Clone is a Call after which two processes exist. The new one, which
+	// sees 0, goes on with the next step; the old one goes on at Target.
+	Clone
+	// Jump makes no system call. It goes on at Target if the word at Args[0]
+	// equals Args[1], else with the next step.
+	Jump
+)
+
+// AnyErrno is the Allow of a step that may fail in any way.
+const AnyErrno = ^uint64(0)
+
+// Says is what a message that a step sends means to the parent. It is for the
+// parent alone; the interpreter does not see it.
+type Says uint8
+
+const (
+	// SaysNothing is a step that sends no message.
+	SaysNothing Says = iota
+	// SaysMapMe asks for the maps of the user namespace just made, and is
+	// followed by a Wait.
+	SaysMapMe
+	// SaysCloned tells the pid of the second child, which takes over.
+	SaysCloned
+	// SaysExec announces the final execve.
+	SaysExec
+)
+
+// messageSize is the size of a message of the child: two words.
+const messageSize = 16
+
+// Step is one line of the table that the child works through. The child is
+// no Go program, so a step holds nothing but what a system call needs.
+type Step struct {
+	Kind   Kind
+	Says   Says
+	Trap   uintptr // system call number
+	Args   [6]Arg
+	Save   Arg    // a place in the data that the result is stored at; the zero value: nowhere
+	Allow  uint64 // bit e allows errno e: the child goes on at Target
+	Target int    // index of a step in the same table; 0 means the next step
+	Why    string // completes "could not …" for a person: "join the network namespace /run/netns/a"
+}
+
+// Arg is one argument of a Step. Its zero value is the number 0.
+type Arg struct {
+	kind argKind
+	n    uintptr
+}
+
+type argKind uint8
+
+const (
+	argNum   argKind = iota // n itself
+	argAddr                 // the address of the data at offset n
+	argValue                // the word stored in the data at offset n, when the step runs
+)
+
+// Num returns an argument that is a number.
+func Num(n int) Arg { return Arg{argNum, uintptr(n)} }
+
+// Value returns the argument whose value is the word that another step saved
+// at cell, which is one that Table.Cell returned.
+func (cell Arg) Value() Arg { return Arg{argValue, cell.n} }
+
+// Table is a list of steps and the data that they point at. It is position
+// independent: Addr arguments are offsets until the table is linked at the
+// address where it will be executed.
+type Table struct {
+	Steps []Step
+	First int // index of Steps[0] in the messages of failing steps
+	data  []byte
+	ptrs  []int // offsets of words in data that are offsets of data
+}
+
+// Add appends a step and returns its index.
+func (t *Table) Add(s Step) int {
+	t.Steps = append(t.Steps, s)
+	return len(t.Steps) - 1
+}
+
+// call appends a system call.
+func (t *Table) call(why string, trap uintptr, args ...Arg) *Step {
+	s := Step{Trap: trap, Why: why}
+	copy(s.Args[:], args)
+	return &t.Steps[t.Add(s)]
+}
+
+// Cell reserves a word for a result and returns its address.
+func (t *Table) Cell() Arg { return t.Words(0) }
+
+// Words stores words and returns their address.
+func (t *Table) Words(words ...uint64) Arg {
+	at := t.align()
+	for _, w := range words {
+		t.data = putWord(t.data, w)
+	}
+	return Arg{argAddr, uintptr(at)}
+}
+
+// Bytes stores b and returns its address.
+func (t *Table) Bytes(b string) Arg {
+	at := len(t.data)
+	t.data = append(t.data, b...)
+	return Arg{argAddr, uintptr(at)}
+}
+
+// String stores s and a NUL and returns its address.
+func (t *Table) String(s string) Arg {
+	a := t.Bytes(s)
+	t.data = append(t.data, 0)
+	return a
+}
+
+// Strings stores a NULL-terminated array of strings, as execve takes it, and
+// returns its address.
+func (t *Table) Strings(list []string) Arg {
+	at := t.align()
+	t.data = append(t.data, make([]byte, 8*(len(list)+1))...)
+	for i, s := range list {
+		setWord(t.data[at+8*i:], uint64(t.String(s).n))
+		t.ptrs = append(t.ptrs, at+8*i)
+	}
+	return Arg{argAddr, uintptr(at)}
+}
+
+// align pads the data to a word and returns its length.
+func (t *Table) align() int {
+	for len(t.data)%8 != 0 {
+		t.data = append(t.data, 0)
+	}
+	return len(t.data)
+}
