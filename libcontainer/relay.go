@@ -55,9 +55,17 @@ func (r *relay) start() error {
 		return fmt.Errorf("receive the container's terminal: %w", err)
 	}
 	r.master = os.NewFile(uintptr(fds[0]), "/dev/ptmx")
+	// A new line is made into carriage return and new line once: by our
+	// terminal, or not at all where there is none.
+	if err := setFlag(r.master, func(t *unix.Termios) { t.Oflag &^= unix.ONLCR }); err != nil {
+		return fmt.Errorf("set up the container's terminal: %w", err)
+	}
 	if r.host != nil {
 		r.resize()
 		if r.before, err = term.MakeRaw(int(r.host.Fd())); err != nil {
+			return fmt.Errorf("put the terminal into raw mode: %w", err)
+		}
+		if err := setFlag(r.host, func(t *unix.Termios) { t.Oflag |= unix.OPOST }); err != nil {
 			return fmt.Errorf("put the terminal into raw mode: %w", err)
 		}
 	}
@@ -68,6 +76,16 @@ func (r *relay) start() error {
 	}()
 	go io.Copy(r.master, os.Stdin) // ends with the process: a read of stdin cannot be cut short
 	return nil
+}
+
+// setFlag changes the settings of a terminal.
+func setFlag(tty *os.File, change func(*unix.Termios)) error {
+	t, err := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS)
+	if err != nil {
+		return err
+	}
+	change(t)
+	return unix.IoctlSetTermios(int(tty.Fd()), unix.TCSETS, t)
 }
 
 // resize gives the container's terminal the size of ours.
