@@ -75,6 +75,16 @@ func (c *Container) kill() error {
 	if err := c.killCgroup(); err != nil {
 		return err
 	}
+	// Not all are in a cgroup (--cgroup-manager disabled), and init may have
+	// left it.
+	if err := c.signalInit(unix.SIGKILL); err != nil && err != unix.ESRCH {
+		return fmt.Errorf("container %q: kill its init (pid %d): %w", c.rec.ID, c.rec.InitPID, err)
+	}
+	return c.awaitEnd()
+}
+
+// awaitEnd waits until init, which is about to end, has ended.
+func (c *Container) awaitEnd() error {
 	fd, err := c.initPidfd()
 	if err == unix.ESRCH {
 		return nil
@@ -83,11 +93,6 @@ func (c *Container) kill() error {
 		return fmt.Errorf("container %q: find its init (pid %d): %w", c.rec.ID, c.rec.InitPID, err)
 	}
 	defer unix.Close(fd)
-	// Not all are in a cgroup (--cgroup-manager disabled), and init may have
-	// left it.
-	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
-		return fmt.Errorf("container %q: kill its init (pid %d): %w", c.rec.ID, c.rec.InitPID, err)
-	}
 	if err := linux.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, nil); err != nil {
 		return fmt.Errorf("container %q: wait for the end of its init (pid %d): %w", c.rec.ID, c.rec.InitPID, err)
 	}

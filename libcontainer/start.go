@@ -26,12 +26,8 @@ func (c *Container) Start(log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	switch status {
-	case state.Created:
-	case state.Stopped:
-		return fmt.Errorf("cannot start container %q: %w: it has stopped", c.rec.ID, ErrNotRunning)
-	default:
-		return fmt.Errorf("cannot start container %q: it is %s, not created", c.rec.ID, status)
+	if status != state.Created {
+		return fmt.Errorf("cannot start container %q: %w", c.rec.ID, notCreated(status))
 	}
 
 	h := &c.kept.Hooks
@@ -43,13 +39,13 @@ func (c *Container) Start(log *slog.Logger) error {
 		return fmt.Errorf("start container %q: %w", c.rec.ID, err)
 	}
 	if err := gate.Wait(); err != nil {
-		// Only a startContainer hook that failed makes poststop due: a program
-		// that could not be executed is delete's to clean up.
+		err = fmt.Errorf("start container %q: %w", c.rec.ID, err)
 		var failure *notify.Error
 		if errors.As(err, &failure) && failure.Step == notify.StepHooks {
-			poststop(h.Poststop, c.kept.State, log)
+			return c.giveUp(err, log)
 		}
-		return fmt.Errorf("start container %q: %w", c.rec.ID, err)
+		// Whoever asks after a failed start finds a stopped container.
+		return errors.Join(err, c.awaitEnd())
 	}
 	if err := c.dir.AwaitGate(); err != nil { // who asks after start finds it running
 		return err
@@ -62,6 +58,18 @@ func (c *Container) Start(log *slog.Logger) error {
 		return c.giveUp(err, log)
 	}
 	return nil
+}
+
+// notCreated says why a container in this status cannot be started, in words
+// that are known from runc.
+func notCreated(status state.Status) error {
+	switch status {
+	case state.Stopped:
+		return errors.New("cannot start a container that has stopped")
+	case state.Creating:
+		return errors.New("cannot start a container that is still being created")
+	}
+	return fmt.Errorf("cannot start an already running container (it is %s)", status)
 }
 
 // giveUp ends and removes the container after a hook has failed, as the spec's

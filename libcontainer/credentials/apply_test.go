@@ -89,6 +89,19 @@ func TestApplyDropsInherited(t *testing.T) {
 	}
 }
 
+// CVE-2016-8867: nor one that it did ask to be permitted and inheritable, but
+// not ambient. Root's is not cleared by a change of ids.
+func TestApplyClearsAmbient(t *testing.T) {
+	attr := &syscall.SysProcAttr{AmbientCaps: []uintptr{unix.CAP_CHOWN}}
+	chown := bits(unix.CAP_CHOWN)
+	p := plain()
+	p.Capabilities.Bounding, p.Capabilities.Permitted, p.Capabilities.Inheritable = chown, chown, chown
+	r := good(t, run(t, order{Plan: p, Root: rootDir(t)}, attr))
+	if r.Ambient != 0 || r.Caps.Inheritable != chown || r.Caps.Permitted != chown || r.Caps.Effective != 0 {
+		t.Errorf("%+v, ambient %#x", r.Caps, r.Ambient)
+	}
+}
+
 func TestKeepSysAdmin(t *testing.T) {
 	admin := bits(unix.CAP_SYS_ADMIN)
 	for _, uid := range []uint32{0, 1000} {
@@ -269,6 +282,15 @@ func TestCwd(t *testing.T) {
 				t.Errorf("it is %q", r.Cwd)
 			}
 		})
+	}
+}
+
+// The kernel's account of the working directory is looked at by itself: it
+// would show one outside if the lookup above ever let it through.
+func TestVerifyCwd(t *testing.T) {
+	r := run(t, order{Plan: plain(), Root: rootDir(t), HostFD: t.TempDir(), Outside: true}, nil)
+	if r.Step != "verify" || r.Errno != "EXDEV" {
+		t.Errorf("got %+v", r)
 	}
 }
 

@@ -1,6 +1,9 @@
 package credentials
 
 import (
+	"encoding/json"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -214,6 +217,32 @@ func TestCompileCapabilities(t *testing.T) {
 				t.Errorf("got  %+v %q\nwant %+v %q", got, warnings, tt.want, tt.warnings)
 			}
 		})
+	}
+}
+
+// What engines write compiles without a defect; on a host where gourd lacks a
+// capability that they ask for, with a warning.
+func TestCompileRealConfigs(t *testing.T) {
+	files, err := filepath.Glob("../spec/testdata/*.json")
+	if err != nil || len(files) < 2 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, f := range files {
+		raw, err := os.ReadFile(f)
+		must(t, err)
+		s := new(specs.Spec)
+		must(t, json.Unmarshal(raw, s))
+		e := full()
+		e.AppArmor, e.HasSeccomp = true, true
+		e.Bounding &^= bits(unix.CAP_SETFCAP)
+		var d defect.List
+		p, warnings := Compile(s.Process, s, e, &d)
+		if len(d) > 0 || len(warnings) != 1 || !strings.Contains(warnings[0], "CAP_SETFCAP") {
+			t.Errorf("%s: defects %v, warnings %q", f, d, warnings)
+		}
+		if p.Capabilities.Bounding == 0 || p.Capabilities.Effective&^p.Capabilities.Bounding != 0 {
+			t.Errorf("%s: capabilities %+v", f, p.Capabilities)
+		}
 	}
 }
 

@@ -34,6 +34,7 @@ type order struct {
 	HostFD   string // a directory of the host that init has open, as fd 9
 	Proc     bool   // mount a procfs in the root
 	Exec     bool   // go on to the execve
+	Outside  bool   // enter HostFD after chroot, and look only at that
 }
 
 // report is what a process says of itself.
@@ -100,6 +101,10 @@ func beInit() {
 	step("chdir", unix.Chdir("/"))
 	root, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	step("open root", err)
+	if o.Outside {
+		step("fchdir", unix.Fchdir(9))
+		step("verify", verifyCwd())
+	}
 	if o.DropCaps != 0 {
 		c, err := linux.ThreadCaps()
 		step("capget", err)

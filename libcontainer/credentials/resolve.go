@@ -60,8 +60,11 @@ func (p *Plan) find(rootfd int) (string, error) {
 	if strings.Contains(file, "/") {
 		if errno := p.executable(rootfd, file); errno != 0 {
 			problem := errno.Error()
-			if errno == unix.ENOENT || errno == unix.ENOTDIR {
+			switch errno {
+			case unix.ENOENT, unix.ENOTDIR:
 				problem = "stat " + file + ": " + problem
+			case unix.ELOOP:
+				problem += " (a loop, or a link of /proc that leads elsewhere)"
 			}
 			return "", &LookupError{file, problem, errno}
 		}

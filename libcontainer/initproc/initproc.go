@@ -92,9 +92,6 @@ func run(conn *protocol.Conn) error {
 	if _, err := unix.Setsid(); err != nil {
 		return fmt.Errorf("make a new session: %w", err)
 	}
-	if err := restoreNofile(); err != nil {
-		return err
-	}
 	page, err := notify.NewPage() // before the rlimits: one may forbid a file of its size
 	if err != nil {
 		return err
@@ -168,6 +165,9 @@ func run(conn *protocol.Conn) error {
 		Path: exe.Path, Argv: exe.Argv, Env: exe.Env, Filter: filter(p.Seccomp),
 	})
 	if err != nil {
+		return err
+	}
+	if err := lowerLimits(p); err != nil { // the last: init may not be able to open anything more
 		return err
 	}
 	if err := conn.Send(protocol.KindReady, nil); err != nil {
@@ -252,18 +252,17 @@ func names(p *plan.Init) error {
 	return nil
 }
 
-// restoreNofile takes back that Go raises the soft limit on open files at every
-// start, also at init's: the process gets the limit that init was born with,
-// unless process.rlimits says otherwise.
-func restoreNofile() error {
+// lowerLimits sets the rlimits, and takes back that Go raises the soft limit on
+// open files at every start, also at init's.
+func lowerLimits(p *plan.Init) error {
+	var nofile unix.Rlimit
 	soft, hard, ok := bornwith.Nofile()
-	if !ok {
-		return nil
+	if ok {
+		nofile = unix.Rlimit{Cur: soft, Max: hard}
+	} else if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, nil, &nofile); err != nil {
+		return fmt.Errorf("read the limit on open files: %w", err)
 	}
-	if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: soft, Max: hard}, nil); err != nil {
-		return fmt.Errorf("restore the limit on open files: %w", err)
-	}
-	return nil
+	return p.Credentials.LowerLimits(nofile)
 }
 
 // joinMountNS joins the mount namespace of fd. Go shares the fs attributes

@@ -16,6 +16,10 @@ import (
 	"github.com/gourd-oci/gourd/internal/defect"
 )
 
+// The main thread stays the main goroutine's: /proc/self is about it, and a
+// test that took it for its namespaces would never give it back.
+func init() { runtime.LockOSThread() }
+
 // TestMain fails when the tests leave a mount or an open file behind.
 func TestMain(m *testing.M) {
 	// The runtime's poller opens files of its own at its first use.
@@ -25,6 +29,9 @@ func TestMain(m *testing.M) {
 	}
 	mounts, fds := readMountinfo(), openFiles()
 	code := m.Run()
+	if os.Getenv(userNSChild) != "" {
+		os.Exit(code) // it has pivoted, and takes its namespaces with it
+	}
 	if after := readMountinfo(); after != mounts {
 		fmt.Fprintf(os.Stderr, "mounts are left behind; now:\n%s", after)
 		code = 1
@@ -77,6 +84,25 @@ func isolated(t *testing.T, body func(dir string)) {
 		body(dir)
 	}()
 	<-done
+}
+
+// newMountNS moves the thread into a copy of its mount namespace, as a
+// container's init is in a copy of the host's. The old one, whose shared mounts
+// have a peer now, stays until the test ends; the returned function looks at it.
+func newMountNS(t *testing.T) (inHost func(func())) {
+	t.Helper()
+	host, err := unix.Open("/proc/thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	must(t, "open mount namespace", err)
+	t.Cleanup(func() { unix.Close(host) })
+	must(t, "unshare", unix.Unshare(unix.CLONE_NEWNS))
+	return func(f func()) {
+		own, err := unix.Open("/proc/thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		must(t, "open mount namespace", err)
+		defer unix.Close(own)
+		must(t, "setns", unix.Setns(host, unix.CLONE_NEWNS))
+		f()
+		must(t, "setns", unix.Setns(own, unix.CLONE_NEWNS))
+	}
 }
 
 func must(t *testing.T, what string, err error) {
@@ -203,4 +229,27 @@ func fsMounts() []specs.Mount {
 		{Type: "sysfs", Source: "sysfs", Destination: "/sys", Options: opts("nosuid", "noexec", "nodev", "ro")},
 		{Type: "cgroup", Source: "cgroup", Destination: "/sys/fs/cgroup", Options: opts("nosuid", "noexec", "nodev", "relatime", "ro")},
 	}
+}
+
+// pivoted is mounted, followed by Pivot: from there on, paths of this thread
+// are the container's. The standard descriptors, which Pivot may replace, are
+// put back when the test ends.
+func pivoted(t *testing.T, dir string, s *specs.Spec, change ...func(*Plan)) *Root {
+	t.Helper()
+	for fd := range 3 {
+		saved, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+		must(t, "dup", err)
+		t.Cleanup(func() {
+			unix.Dup3(saved, fd, 0)
+			unix.Close(saved)
+		})
+	}
+	p := planFor(t, dir, s)
+	for _, f := range change {
+		f(p)
+	}
+	r := open(t, p)
+	must(t, "Mount", r.Mount())
+	must(t, "Pivot", r.Pivot())
+	return r
 }

@@ -65,7 +65,7 @@ func TestMountBinds(t *testing.T) {
 		))
 		root := dir + "/rootfs"
 		for path, want := range map[string]string{
-			"/new/dir/f": "file", "/new/dir/sub/g": "file", "/rec/sub/h": "below", "/etc/file": "file", "/fromlink": "file", "/real/f": "file", "/real/sub/g": "file",
+			"/new/dir/f": "file", "/new/dir/sub/g": "nested", "/rec/sub/h": "below", "/etc/file": "file", "/fromlink": "file", "/real/f": "file", "/real/sub/g": "file",
 		} {
 			if got := read(t, root+path); got != want {
 				t.Errorf("%s is %q, want %q", path, got, want)
@@ -130,6 +130,7 @@ func TestMountPropagation(t *testing.T) {
 				mkdir(t, dir+"/src/sub")
 				must(t, "mount", unix.Mount("tmpfs", dir+"/src/sub", "tmpfs", 0, ""))
 				must(t, "share", unix.Mount("", dir+"/src", "", unix.MS_SHARED|unix.MS_REC, ""))
+				newMountNS(t)
 				mounted(t, dir, example(specs.Mount{Source: "src", Destination: "/m", Options: append(opts("rbind"), strings.Fields(tt.option)...)}))
 				for path, want := range map[string]string{"/rootfs/m": tt.top, "/rootfs/m/sub": tt.below} {
 					if got := propagation(t, dir+path); got != want {
@@ -229,11 +230,13 @@ func TestMountOverlayAndLegacy(t *testing.T) {
 			write(t, path+"/"+name, name)
 			lower = append(lower, path)
 		}
+		mkdir(t, dir+"/x")
+		mkdir(t, dir+"/y")
 		mkdir(t, dir+"/upper")
 		mkdir(t, dir+"/work")
 		upper := "upperdir=" + dir + "/upper,workdir=" + dir + "/work"
 		mounted(t, dir, example(
-			specs.Mount{Type: "overlay", Source: "overlay", Destination: "/short", Options: opts("lowerdir="+lower[0]+":"+lower[0]+"/..", "ro")},
+			specs.Mount{Type: "overlay", Source: "overlay", Destination: "/short", Options: opts("lowerdir="+dir+"/x:"+dir+"/y", "ro")},
 			specs.Mount{Type: "overlay", Source: "overlay", Destination: "/long", Options: opts("lowerdir="+strings.Join(lower, ":"), upper, "nosuid", "noatime")},
 			specs.Mount{Type: "tmpfs", Source: "t", Destination: "/silent", Options: opts("silent", "iversion", "ro", "size=1m", "lazytime", "nodev", "rshared")},
 		))
@@ -300,9 +303,9 @@ func TestMountErrors(t *testing.T) {
 		{"missing source", specs.Mount{Source: "/nonesuch/hosts", Destination: "/etc/hosts", Options: opts("bind")}, unix.ENOENT,
 			"mounts[0] (/etc/hosts): open source /nonesuch/hosts: no such file or directory"},
 		{"file on directory", specs.Mount{Source: "f", Destination: "/dir", Options: opts("bind")}, unix.ENOTDIR,
-			"mounts[0] (/dir): move_mount: the source is a file and the destination a directory: not a directory"},
+			"mounts[0] (/dir): the source is a file and the destination a directory: not a directory"},
 		{"directory on file", specs.Mount{Type: "tmpfs", Destination: "/file"}, unix.ENOTDIR,
-			"mounts[0] (/file): move_mount: the source is a directory and the destination a file: not a directory"},
+			"mounts[0] (/file): the source is a directory and the destination a file: not a directory"},
 		{"below a file", specs.Mount{Type: "tmpfs", Destination: "/file/x"}, unix.ENOTDIR,
 			"mounts[0] (/file/x): destination: not a directory"},
 		{"unknown type", specs.Mount{Type: "nonesuch", Destination: "/dir"}, unix.ENODEV,

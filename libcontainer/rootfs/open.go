@@ -96,8 +96,13 @@ func (r *Root) Close() error {
 // host, in the way that rootfsPropagation asks for: by default what the host
 // mounts later still comes in, and nothing goes out.
 func setHostPropagation(flags uint64) error {
-	if flags == 0 {
+	switch {
+	case flags == 0:
 		flags = unix.MS_SLAVE | unix.MS_REC
+	case flags&unix.MS_UNBINDABLE != 0:
+		// What is meant is the container's root; the host's mounts are yet
+		// to be bound.
+		flags = unix.MS_PRIVATE | flags&unix.MS_REC
 	}
 	root, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {

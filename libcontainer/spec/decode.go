@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"reflect"
 	"strconv"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -26,25 +23,6 @@ import (
 
 // maxDepth is how deep values may nest; encoding/json has the same limit.
 const maxDepth = 10000
-
-// maxTypeErrors is after how many values of a wrong type decoding stops.
-const maxTypeErrors = 20
-
-// SyntaxError says where a config stops being JSON.
-type SyntaxError struct {
-	Path         string // JSON path of the value being read, "" at the top
-	Line, Column int    // from 1; Column counts characters
-	Problem      string
-}
-
-// Error returns "config.json: line 3, column 7 (in process.args): PROBLEM".
-func (e *SyntaxError) Error() string {
-	in := ""
-	if e.Path != "" {
-		in = " (in " + e.Path + ")"
-	}
-	return fmt.Sprintf("%s: line %d, column %d%s: %s", ConfigName, e.Line, e.Column, in, e.Problem)
-}
 
 // Decode decodes the content of a config.json. Its errors are Load's.
 func Decode(data []byte) (*specs.Spec, error) {
@@ -93,87 +71,6 @@ type field struct {
 	name    string
 	index   []int
 	foreign bool // of another platform
-}
-
-// where returns the JSON path of the value being read.
-func (d *decoder) where() string {
-	var b strings.Builder
-	for i, s := range d.path {
-		switch {
-		case s.index >= 0:
-			b.WriteString("[" + strconv.Itoa(s.index) + "]")
-		case s.key == "" || strings.ContainsAny(s.key, ".[]\"\\ ;") || strings.ContainsFunc(s.key, unicode.IsControl):
-			b.WriteString("[" + strconv.Quote(s.key) + "]")
-		default:
-			if i > 0 {
-				b.WriteByte('.')
-			}
-			b.WriteString(s.key)
-		}
-	}
-	return b.String()
-}
-
-// position turns an offset into line and column.
-func (d *decoder) position(offset int) (line, column int) {
-	before := d.data[:min(offset, len(d.data))]
-	line, start := 1, 0
-	for i, c := range before {
-		if c == '\n' {
-			line++
-			start = i + 1
-		}
-	}
-	return line, utf8.RuneCount(before[start:]) + 1
-}
-
-func (d *decoder) syntax(problem string) error {
-	line, column := d.position(d.pos)
-	return &SyntaxError{Path: d.where(), Line: line, Column: column, Problem: problem}
-}
-
-// unexpected is the syntax error for what stands at the current position.
-func (d *decoder) unexpected(wanted string) error {
-	if d.pos >= len(d.data) {
-		return d.syntax("the file ends where " + wanted + " should be")
-	}
-	r, _ := utf8.DecodeRune(d.data[d.pos:])
-	return d.syntax(strconv.QuoteRune(r) + " where " + wanted + " should be")
-}
-
-// wrongType records that the value that starts at offset has the wrong type.
-func (d *decoder) wrongType(offset int, is, wanted string) error {
-	line, column := d.position(offset)
-	path := d.where()
-	if path == "" {
-		path = ConfigName
-	}
-	d.defects.Add(path, "%s where %s belongs (line %d, column %d)", is, wanted, line, column)
-	if len(d.defects) >= maxTypeErrors {
-		return d.defects.Err()
-	}
-	return nil
-}
-
-// space moves to the next byte that is not white space.
-func (d *decoder) space() {
-	for d.pos < len(d.data) {
-		switch d.data[d.pos] {
-		case ' ', '\t', '\r', '\n':
-			d.pos++
-		default:
-			return
-		}
-	}
-}
-
-// peek returns the byte at the current position, 0 at the end. (A NUL byte is
-// not JSON, so that the two need not be told apart.)
-func (d *decoder) peek() byte {
-	if d.pos < len(d.data) {
-		return d.data[d.pos]
-	}
-	return 0
 }
 
 // value decodes the value at the current position into v.
@@ -303,51 +200,6 @@ func (d *decoder) mapping(v reflect.Value) error {
 	})
 }
 
-// object reads an object and calls member at the value of each key.
-func (d *decoder) object(member func(key string) error) error {
-	d.pos++ // {
-	if err := d.enter(); err != nil {
-		return err
-	}
-	d.space()
-	if d.peek() == '}' {
-		d.pos++
-		d.depth--
-		return nil
-	}
-	for {
-		d.space()
-		if d.peek() != '"' {
-			return d.unexpected("a key in quotes")
-		}
-		key, err := d.str()
-		if err != nil {
-			return err
-		}
-		d.space()
-		if d.peek() != ':' {
-			return d.unexpected("a colon")
-		}
-		d.pos++
-		d.path = append(d.path, step{key, -1})
-		if err := member(key); err != nil {
-			return err
-		}
-		d.path = d.path[:len(d.path)-1]
-		d.space()
-		switch d.peek() {
-		case ',':
-			d.pos++
-		case '}':
-			d.pos++
-			d.depth--
-			return nil
-		default:
-			return d.unexpected("a comma or }")
-		}
-	}
-}
-
 // list decodes an array into a slice.
 func (d *decoder) list(v reflect.Value) error {
 	// The common case, without reflection for every element.
@@ -371,81 +223,6 @@ func (d *decoder) list(v reflect.Value) error {
 		v.SetLen(i + 1)
 		return d.value(v.Index(i))
 	})
-}
-
-// array reads an array and calls element at each of its values.
-func (d *decoder) array(element func(i int) error) error {
-	d.pos++ // [
-	if err := d.enter(); err != nil {
-		return err
-	}
-	d.space()
-	if d.peek() == ']' {
-		d.pos++
-		d.depth--
-		return nil
-	}
-	for i := 0; ; i++ {
-		d.path = append(d.path, step{"", i})
-		if err := element(i); err != nil {
-			return err
-		}
-		d.path = d.path[:len(d.path)-1]
-		d.space()
-		switch d.peek() {
-		case ',':
-			d.pos++
-		case ']':
-			d.pos++
-			d.depth--
-			return nil
-		default:
-			return d.unexpected("a comma or ]")
-		}
-	}
-}
-
-// enter counts how deep objects and arrays nest.
-func (d *decoder) enter() error {
-	if d.depth++; d.depth > maxDepth {
-		return d.syntax("the values nest too deep")
-	}
-	return nil
-}
-
-// skip reads a value and forgets it.
-func (d *decoder) skip() error {
-	d.space()
-	switch c := d.peek(); {
-	case c == '{':
-		return d.object(func(string) error { return d.skip() })
-	case c == '[':
-		return d.array(func(int) error { return d.skip() })
-	case c == '"':
-		_, err := d.str()
-		return err
-	case c == 't':
-		return d.literal("true")
-	case c == 'f':
-		return d.literal("false")
-	case c == 'n':
-		return d.literal("null")
-	case c == '-' || '0' <= c && c <= '9':
-		_, err := d.numeral()
-		return err
-	}
-	return d.unexpected("a value")
-}
-
-// literal reads the word true, false or null.
-func (d *decoder) literal(word string) error {
-	for i := range len(word) {
-		if d.peek() != word[i] {
-			return d.unexpected(strconv.QuoteRune(rune(word[i])) + " of " + word)
-		}
-		d.pos++
-	}
-	return nil
 }
 
 // number decodes a number into an integer kind.
@@ -472,42 +249,4 @@ func (d *decoder) number(v reflect.Value) error {
 		return d.wrongType(start, "a number", belongs(v.Kind()))
 	}
 	return nil
-}
-
-// numeral reads a number (RFC 8259, section 6) and returns its text.
-func (d *decoder) numeral() (string, error) {
-	start := d.pos
-	if d.peek() == '-' {
-		d.pos++
-	}
-	if d.peek() == '0' {
-		d.pos++
-	} else if !d.digits() {
-		return "", d.unexpected("a digit")
-	}
-	if d.peek() == '.' {
-		d.pos++
-		if !d.digits() {
-			return "", d.unexpected("a digit")
-		}
-	}
-	if c := d.peek(); c == 'e' || c == 'E' {
-		d.pos++
-		if c := d.peek(); c == '+' || c == '-' {
-			d.pos++
-		}
-		if !d.digits() {
-			return "", d.unexpected("a digit")
-		}
-	}
-	return string(d.data[start:d.pos]), nil
-}
-
-// digits moves over digits and returns whether there were any.
-func (d *decoder) digits() bool {
-	start := d.pos
-	for c := d.peek(); '0' <= c && c <= '9'; c = d.peek() {
-		d.pos++
-	}
-	return d.pos > start
 }

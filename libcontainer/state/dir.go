@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -96,7 +95,7 @@ func List(root string) ([]string, error) {
 	ids := make([]string, 0, len(entries))
 	for _, e := range entries {
 		if e.IsDir() && ValidID(e.Name()) == nil {
-			ids = append(ids, strings.Clone(e.Name()))
+			ids = append(ids, e.Name())
 		}
 	}
 	return ids, nil

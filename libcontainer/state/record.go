@@ -38,8 +38,13 @@ func (d *Dir) Load() (*Record, error) {
 	if err := json.Unmarshal(data, r); err != nil {
 		return nil, fmt.Errorf("container %q %w: %s: %w", d.id, ErrNoRecord, path, err)
 	}
-	if r.Version != version {
-		return nil, fmt.Errorf("container %q %w: %s has version %d, this gourd reads version %d", d.id, ErrNoRecord, path, r.Version, version)
+	if r.Version > version {
+		// Not ErrNoRecord: there may well be a container, and whoever takes
+		// it for half-made and removes the record loses it.
+		return nil, fmt.Errorf("container %q: %s has version %d, and this gourd reads up to %d: use the newer one that made it", d.id, path, r.Version, version)
+	}
+	if r.Version < 1 {
+		return nil, fmt.Errorf("container %q %w: %s has no version", d.id, ErrNoRecord, path)
 	}
 	if r.ID != d.id {
 		return nil, fmt.Errorf("container %q %w: %s is of %q", d.id, ErrNoRecord, path, r.ID)

@@ -40,8 +40,8 @@ var (
 	ErrInvalidID = errors.New("invalid container ID format")
 )
 
-// version is the version of the record's format. One that gourd cannot read is
-// refused rather than guessed at.
+// version is the version of the record's format. A newer one is refused rather
+// than guessed at.
 const version = 1
 
 // Record is what state.json holds.

@@ -193,7 +193,6 @@ func TestLoadRefuses(t *testing.T) {
 		"empty":         "",
 		"half":          `{"version":1,"id":"web"`,
 		"no object":     "[]",
-		"newer":         `{"version":2,"id":"web"}`,
 		"no version":    `{"id":"web"}`,
 		"of another id": `{"version":1,"id":"other"}`,
 	} {
@@ -204,6 +203,17 @@ func TestLoadRefuses(t *testing.T) {
 		if _, err := d.Load(); !errors.Is(err, ErrNoRecord) {
 			t.Errorf("%s: %v, want ErrNoRecord", name, err)
 		}
+	}
+}
+
+// A container of a newer gourd's is no half-made one, which --force removes.
+func TestLoadOfANewerRecord(t *testing.T) {
+	d := reserve(t, t.TempDir(), "web")
+	if err := os.WriteFile(filepath.Join(d.Path(), recordName), []byte(`{"version":2,"id":"web"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Load(); err == nil || errors.Is(err, ErrNoRecord) || errors.Is(err, ErrNotExist) {
+		t.Errorf("error %v", err)
 	}
 }
 
@@ -305,10 +315,10 @@ func TestContention(t *testing.T) {
 				if err := d.Save(record("web")); err != nil {
 					t.Error(err)
 				}
+				holders.Add(-1) // with Remove the id is free
 				if err := d.Remove(); err != nil {
 					t.Error(err)
 				}
-				holders.Add(-1)
 				d.Close()
 			}
 		})
