@@ -194,18 +194,19 @@ func enter(o *CreateOptions, p *plan.Plan, f *files, cg *cgroups.Cgroup, undo *c
 	}
 	defer exe.Close()
 	r := nsenter.Request{
-		New:      p.Enter.New,
-		UIDMaps:  p.Enter.UIDMaps,
-		GIDMaps:  p.Enter.GIDMaps,
-		Offsets:  p.Enter.Offsets,
-		CgroupFD: cg.FD(),
-		Exe:      exe,
-		Args:     []string{"gourd", "init", strconv.Itoa(int(f.init.Fd()))},
-		Env:      initproc.Environ,
-		Keep:     []int{int(f.init.Fd())},
-		Stdio:    [3]int{-1, -1, -1},
+		New:     p.Enter.New,
+		UIDMaps: p.Enter.UIDMaps,
+		GIDMaps: p.Enter.GIDMaps,
+		Offsets: p.Enter.Offsets,
+
+		DenySetgroups: p.Enter.DenySetgroups,
+		CgroupFD:      cg.FD(),
+		Exe:           exe,
+		Args:          []string{"gourd", "init", strconv.Itoa(int(f.init.Fd()))},
+		Env:           initproc.Environ,
+		Keep:          []int{int(f.init.Fd())},
+		Stdio:         [3]int{-1, -1, -1},
 	}
-	r.DenySetgroups = o.Rootless && len(r.GIDMaps) > 0
 	for fd := 3; fd < 3+o.PreserveFDs; fd++ {
 		r.Keep = append(r.Keep, fd)
 	}

@@ -7,14 +7,11 @@ import (
 )
 
 // ownStdio gives stdin, stdout and stderr to the process's user, so that it
-// can open /dev/stdout again: as root it was given pipes or a terminal of
-// root's. /dev/null is not changed, it is everybody's; a file system that
-// knows no owners or a foreign user namespace keeps its owner.
-func ownStdio(uid int) error {
-	var null unix.Stat_t
-	if err := unix.Stat("/dev/null", &null); err != nil {
-		null.Rdev = unix.Mkdev(1, 3)
-	}
+// can open /dev/stdout again: as root it was given pipes of root's. A device
+// is only changed when it is the terminal that was made for this container:
+// any other one, /dev/null or the caller's terminal, is the host's. A file
+// system that knows no owners, or a foreign user namespace, keeps its owner.
+func ownStdio(uid int, terminal bool) error {
 	for fd := range 3 {
 		var st unix.Stat_t
 		if err := unix.Fstat(fd, &st); err != nil {
@@ -23,7 +20,7 @@ func ownStdio(uid int) error {
 			}
 			return fmt.Errorf("own fd %d: %w", fd, err)
 		}
-		if int(st.Uid) == uid || st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == null.Rdev {
+		if int(st.Uid) == uid || st.Mode&unix.S_IFMT == unix.S_IFCHR && !terminal {
 			continue
 		}
 		switch err := unix.Fchown(fd, uid, int(st.Gid)); err {

@@ -49,6 +49,7 @@ func compileEnter(s *specs.Spec, facts *host.Facts, d *defect.List) Enter {
 	if e.New&unix.CLONE_NEWUSER != 0 {
 		e.UIDMaps = idMaps(s.Linux.UIDMappings)
 		e.GIDMaps = idMaps(s.Linux.GIDMappings)
+		e.DenySetgroups = facts.EUID != 0
 		if facts.EUID != 0 && facts.InitialUserNS && (!ownIDOnly(e.UIDMaps) || !ownIDOnly(e.GIDMaps)) {
 			d.Add("linux.uidMappings", "an ordinary user can map only one id, the own one, until gourd calls newuidmap")
 		}

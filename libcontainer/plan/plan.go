@@ -62,7 +62,10 @@ type Enter struct {
 	Join    []Join  // the ones to join
 	UIDMaps []nsenter.IDMap
 	GIDMaps []nsenter.IDMap
-	Offsets []nsenter.Offset // of a new time namespace
+	// DenySetgroups is what the kernel wants of who is not privileged over the
+	// parent user namespace before a gid_map (user_namespaces(7)).
+	DenySetgroups bool
+	Offsets       []nsenter.Offset // of a new time namespace
 	// ListenerPath is the socket of the seccomp agent; empty without one.
 	ListenerPath string
 }
@@ -200,15 +203,16 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 		}
 	}
 	in.Credentials, warnings = credentials.Compile(s.Process, s, credentials.Env{
-		Bounding:     facts.Bounding,
-		LastCap:      facts.LastCap,
-		AppArmor:     facts.AppArmor,
-		SELinux:      facts.SELinux,
-		NewUserNS:    newUser,
-		JoinedUserNS: p.Enter.Joins(unix.CLONE_NEWUSER) != nil,
-		HasSeccomp:   in.Seccomp != nil,
-		ID:           o.ID,
-		NoNewKeyring: o.NoNewKeyring,
+		Bounding:        facts.Bounding,
+		LastCap:         facts.LastCap,
+		AppArmor:        facts.AppArmor,
+		SELinux:         facts.SELinux,
+		NewUserNS:       newUser,
+		SetgroupsDenied: p.Enter.DenySetgroups,
+		JoinedUserNS:    p.Enter.Joins(unix.CLONE_NEWUSER) != nil,
+		HasSeccomp:      in.Seccomp != nil,
+		ID:              o.ID,
+		NoNewKeyring:    o.NoNewKeyring,
 	}, &d)
 	p.Warnings = append(p.Warnings, warnings...)
 	if o.ListenFDs > 0 {

@@ -282,6 +282,28 @@ func TestLockOfADeletedContainer(t *testing.T) {
 	}
 }
 
+func TestUnlock(t *testing.T) {
+	root := t.TempDir()
+	owner := reserve(t, root, "web")
+	waiter, err := Open(root, "web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer waiter.Close()
+	if err := owner.Unlock(); err != nil {
+		t.Fatal(err)
+	}
+	if err := owner.Save(record("web")); err == nil {
+		t.Error("a record was saved without the lock")
+	}
+	if err := waiter.Lock(); err != nil {
+		t.Fatal(err)
+	}
+	if err := waiter.Save(record("web")); err != nil {
+		t.Error(err)
+	}
+}
+
 // Many create, save and delete the same id at once: at no time have two of
 // them the lock, and no reader ever finds a part of a record.
 func TestContention(t *testing.T) {
