@@ -13,7 +13,7 @@ func main() {
 	// First of all, before anything is set up: this may be a container's first
 	// process, started by create, which has no use for a command line.
 	if len(os.Args) > 1 && os.Args[1] == "init" {
-		initproc.Main(os.Args[2:])
+		initproc.Main(os.Args[2:]) // does not return
 	}
 	os.Exit(cli.Main(os.Args))
 }

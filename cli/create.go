@@ -37,7 +37,7 @@ func createFlags() []cli.Flag {
 		&cli.StringFlag{Name: "pid-file", Usage: "write the pid of the container's init to `FILE`"},
 		&cli.BoolFlag{Name: "no-pivot", Usage: "use chroot instead of pivot_root, for a root filesystem on a ramdisk; less isolated"},
 		&cli.BoolFlag{Name: "no-new-keyring", Usage: "let the container have the caller's session keyring"},
-		&cli.StringFlag{Name: "preserve-fds", Usage: "pass `N` file descriptors more than stdin, stdout, stderr and $LISTEN_FDS"},
+		&cli.StringFlag{Name: "preserve-fds", Usage: "pass on `N` file descriptors beyond stdin, stdout, stderr and those of $LISTEN_FDS"},
 	}
 }
 

@@ -10,32 +10,40 @@ import (
 // Pause freezes all processes of a running or created container and returns
 // when they are frozen.
 func (c *Container) Pause() error {
-	return c.withCgroup("pause", func(s state.Status) bool { return s == state.Running || s == state.Created }, (*cgroups.Cgroup).Freeze)
+	return c.freezer("pause", false, (*cgroups.Cgroup).Freeze)
 }
 
-// Resume thaws a paused container.
+// Resume thaws a paused container, also one that was paused before its start.
 func (c *Container) Resume() error {
-	return c.withCgroup("resume", func(s state.Status) bool { return s == state.Paused }, (*cgroups.Cgroup).Thaw)
+	return c.freezer("resume", true, (*cgroups.Cgroup).Thaw)
 }
 
-// withCgroup does something to the cgroup of a container in a fitting state.
-func (c *Container) withCgroup(verb string, fits func(state.Status) bool, do func(*cgroups.Cgroup) error) error {
+// freezer does something to the cgroup of a live container that is, or is
+// not, frozen now. The cgroup is asked, not the status, which is "created" for
+// a container that waits at the gate, frozen or not.
+func (c *Container) freezer(verb string, frozen bool, do func(*cgroups.Cgroup) error) error {
 	status, err := c.Status()
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if status == state.Stopped {
+	case status == state.Stopped:
 		return fmt.Errorf("cannot %s container %q: %w", verb, c.rec.ID, ErrNotRunning)
-	}
-	if !fits(status) {
-		return fmt.Errorf("cannot %s container %q: it is %s", verb, c.rec.ID, status)
+	case status == state.Creating:
+		return fmt.Errorf("cannot %s container %q: it is being created", verb, c.rec.ID)
 	}
 	cg, err := cgroups.Open(c.kept.Cgroup)
 	if err != nil {
 		return err
 	}
 	defer cg.Close()
-	if err := do(cg); err != nil {
+	is, err := cg.Frozen()
+	if err == nil && is != frozen {
+		return fmt.Errorf("cannot %s container %q: it is %s", verb, c.rec.ID, status)
+	}
+	if err == nil {
+		err = do(cg)
+	}
+	if err != nil {
 		return fmt.Errorf("cannot %s container %q: %w", verb, c.rec.ID, err)
 	}
 	return nil
