@@ -24,7 +24,8 @@ func TestCompile(t *testing.T) {
 		{
 			name: "every phase in its place",
 			hooks: &specs.Hooks{
-				Prestart:        []specs.Hook{{Path: "/1"}}, //nolint:staticcheck // deprecated for those who write configs
+				//lint:ignore SA1019 deprecated for those who write configs
+				Prestart:        []specs.Hook{{Path: "/1"}},
 				CreateRuntime:   []specs.Hook{{Path: "/2"}},
 				CreateContainer: []specs.Hook{{Path: "/3"}},
 				StartContainer:  []specs.Hook{{Path: "/4"}},

@@ -5,16 +5,28 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/internal/linux"
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(roleOneThread) != "" {
+		if err := oneThread(); err != nil {
+			fmt.Println(err)
+			unix.Exit(1)
+		}
+		unix.Exit(0)
+	}
 	// Whoever runs the tests may have left something open.
 	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		fmt.Println(err)
@@ -316,4 +328,38 @@ func TestFileDescriptors(t *testing.T) {
 	if got := strings.Join(strings.Fields(e.Output), " "); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
+}
+
+// With OneThread no thread is started, however long the hook runs: here there
+// may be one more process of this user, the hook, and for a thread the Go
+// runtime would throw.
+func TestNoThreadIsStarted(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root: RLIMIT_NPROC is to hit a user that has nothing else running")
+	}
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = []string{roleOneThread + "=1", "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1"}
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+const roleOneThread = "GOURD_TEST_ONE_THREAD"
+
+// oneThread is an init with its last thread started, which runs a hook.
+func oneThread() error {
+	runtime.LockOSThread()
+	debug.SetGCPercent(-1)
+	st, err := linux.ReadProcStat(os.Getpid())
+	if err != nil {
+		return err
+	}
+	limit := uint64(st.Threads + 1)
+	if err := unix.Setrlimit(unix.RLIMIT_NPROC, &unix.Rlimit{Cur: limit, Max: limit}); err != nil {
+		return err
+	}
+	if err := syscall.Setresuid(61235, 61235, 61235); err != nil {
+		return err
+	}
+	return Site{OneThread: true}.Run("startContainer", []Hook{sh("exec sleep 0.1"), sh("exit 0")}, []byte("{}"))
 }

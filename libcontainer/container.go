@@ -11,6 +11,7 @@ import (
 	"log/slog"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"github.com/gourd-oci/gourd/cgroups"
 	"github.com/gourd-oci/gourd/hooks"
@@ -92,11 +93,23 @@ func (c *Container) frozen() (bool, error) {
 	return cg.Frozen()
 }
 
+// keepFDs marks whatever the caller leaked into gourd close-on-exec, so that no
+// hook gets it; --preserve-fds are meant for the container's process alone.
+func keepFDs() error {
+	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fmt.Errorf("mark the inherited fds close-on-exec: %w", err)
+	}
+	return nil
+}
+
 // runHooks runs one phase's hooks on the runtime's side, in the bundle, as other
 // runtimes do.
 func runHooks(phase string, hs []hooks.Hook, st plan.State, status specs.ContainerState, pid int) error {
 	if len(hs) == 0 {
 		return nil
+	}
+	if err := keepFDs(); err != nil {
+		return err
 	}
 	return hooks.Site{Dir: st.Bundle}.Run(phase, hs, st.JSON(status, pid))
 }
@@ -105,6 +118,10 @@ func runHooks(phase string, hs []hooks.Hook, st plan.State, status specs.Contain
 // logged and the rest run all the same (config.md, "Posix-platform Hooks").
 func poststop(hs []hooks.Hook, st plan.State, log *slog.Logger) {
 	if len(hs) == 0 {
+		return
+	}
+	if err := keepFDs(); err != nil {
+		log.Warn(err.Error())
 		return
 	}
 	doc := st.JSON(specs.StateStopped, 0)

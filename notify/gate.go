@@ -14,6 +14,9 @@ type Exec struct {
 	Argv   []string // the name included
 	Env    []string
 	Filter *Filter // nil means none
+	// Preserve is how many fds from 3 on the program inherits. They are open
+	// and stay close-on-exec until Exec, so that no hook gets them.
+	Preserve int
 }
 
 // Filter is a seccomp filter that is ready to be loaded (seccomp(2),
@@ -39,6 +42,14 @@ func Prepare(p *Page, listener int, e *Exec) (*Gate, error) {
 	if e.Filter != nil && (len(e.Filter.Prog) == 0 || len(e.Filter.Prog) > unix.BPF_MAXINSNS) {
 		return nil, fmt.Errorf("seccomp filter: %d instructions, the kernel takes 1 to %d", len(e.Filter.Prog), unix.BPF_MAXINSNS)
 	}
+	if e.Filter != nil && e.Filter.Flags&unix.SECCOMP_FILTER_FLAG_NEW_LISTENER != 0 {
+		return nil, errors.New("seccomp filter: nobody here would take its listener")
+	}
+	for fd := 3; fd < 3+e.Preserve; fd++ {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
+			return nil, fmt.Errorf("preserve fd %d: %w", fd, err)
+		}
+	}
 	l, err := newLaunch(p, e)
 	if err != nil {
 		return nil, err
@@ -59,6 +70,8 @@ func Prepare(p *Page, listener int, e *Exec) (*Gate, error) {
 
 // Wait blocks until a start has come and has been given the page, and closes
 // the socket. It has no effect on the process' threads, and no timeout.
+//
+//go:nosplit
 func (g *Gate) Wait() error {
 	if errno := g.wait.run(); errno != 0 {
 		return fmt.Errorf("start gate: wait for start: %w", errno)
@@ -82,4 +95,6 @@ func (g *Gate) Fail(err error) {
 // the thread had at Prepare and, as every execve does, default dispositions
 // for all signals but the ignored ones. It never returns: on a failure start
 // is told and the process ends, whatever the filter says.
+//
+//go:nosplit
 func (g *Gate) Exec() { g.launch.run() }

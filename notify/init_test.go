@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,6 +22,7 @@ const (
 	roleInit    = "GOURD_TEST_INIT"    // a fake init; the value is the path of the program
 	roleFilter  = "GOURD_TEST_FILTER"  // the name of its filter
 	roleUser    = "GOURD_TEST_USER"    // the uid that it takes, with no more threads allowed
+	roleKeep    = "GOURD_TEST_KEEP"    // the program is to have fd 3
 	roleHook    = "GOURD_TEST_HOOK"    // what it does between Wait and Exec
 	roleProgram = "GOURD_TEST_PROGRAM" // the user's program
 	roleStart   = "GOURD_TEST_START"   // a start; the value is the state directory
@@ -35,9 +37,9 @@ func TestMain(m *testing.M) {
 	case os.Getenv(roleStart) != "":
 		if err := start(os.Getenv(roleStart)); err != nil {
 			fmt.Print(err)
-			os.Exit(1)
+			unix.Exit(1)
 		}
-		os.Exit(0)
+		unix.Exit(0)
 	}
 	before := openFDs()
 	code := m.Run()
@@ -77,12 +79,10 @@ func fakeInit() {
 	check := func(err error) {
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "fake init:", err)
-			os.Exit(9)
+			unix.Exit(9)
 		}
 	}
-	for fd := 3; fd <= 5; fd++ {
-		unix.CloseOnExec(fd)
-	}
+	check(unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC))
 	page, err := NewPage()
 	check(err)
 	e := &Exec{
@@ -94,7 +94,14 @@ func fakeInit() {
 		e.Filter = filter(name)
 		check(unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 	}
-	gate, err := Prepare(page, 3, e)
+	listener := 3
+	if os.Getenv(roleKeep) != "" {
+		listener, err = unix.FcntlInt(3, unix.F_DUPFD_CLOEXEC, 20)
+		check(err)
+		check(unix.Dup3(1, 3, unix.O_CLOEXEC))
+		e.Preserve = 1
+	}
+	gate, err := Prepare(page, listener, e)
 	check(err)
 	if os.Getenv(roleUser) != "" {
 		// From here on clone(2) fails with EAGAIN and the Go runtime throws.
@@ -111,13 +118,19 @@ func fakeInit() {
 		_, _ = unix.Read(5, b[:])
 	case "fail":
 		gate.Fail(fmt.Errorf("error running startContainer hook #0: /hook: %w", unix.EPERM))
-		os.Exit(1)
+		unix.Exit(1)
 	}
 	gate.Exec()
 }
 
 // program shows what it was given.
 func program() {
+	var fds []string
+	for fd := range 32 {
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			fds = append(fds, strconv.Itoa(fd))
+		}
+	}
 	var status []string
 	b, _ := os.ReadFile("/proc/self/status")
 	for line := range strings.Lines(string(b)) {
@@ -127,8 +140,8 @@ func program() {
 			}
 		}
 	}
-	fmt.Printf("%q %q %v", os.Args, os.Environ(), status)
-	os.Exit(0)
+	fmt.Printf("%q %q %v %v", os.Args, os.Environ(), status, fds)
+	unix.Exit(0)
 }
 
 // fake is a running fake init.
@@ -139,7 +152,8 @@ type fake struct {
 	hook *os.File // closing it ends the "hook"
 }
 
-// newFake starts a fake init on a listener, which it takes over.
+// newFake starts a fake init on a listener, which it takes over, and returns
+// when it is about to wait at the gate.
 func newFake(t *testing.T, listener *os.File, program string, env ...string) *fake {
 	t.Helper()
 	f := prepare(t, listener, program, env...)
@@ -147,8 +161,7 @@ func newFake(t *testing.T, listener *os.File, program string, env ...string) *fa
 	return f
 }
 
-type ready struct{ r, w, hookR *os.File }
-
+// prepare returns a fake init whose run is still to come.
 func prepare(t *testing.T, listener *os.File, program string, env ...string) *fake {
 	t.Helper()
 	f := &fake{t: t}
@@ -161,15 +174,16 @@ func prepare(t *testing.T, listener *os.File, program string, env ...string) *fa
 
 func (f *fake) run(t *testing.T) {
 	t.Helper()
-	var p ready
-	var err error
-	if p.r, p.w, err = os.Pipe(); err != nil {
+	ready, w, err := os.Pipe()
+	if err != nil {
 		t.Fatal(err)
 	}
-	if p.hookR, f.hook, err = os.Pipe(); err != nil {
+	hook, hookW, err := os.Pipe()
+	if err != nil {
 		t.Fatal(err)
 	}
-	f.cmd.ExtraFiles = append(f.cmd.ExtraFiles, p.w, p.hookR)
+	f.hook = hookW
+	f.cmd.ExtraFiles = append(f.cmd.ExtraFiles, w, hook)
 	if err := f.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -183,8 +197,8 @@ func (f *fake) run(t *testing.T) {
 	for _, file := range f.cmd.ExtraFiles {
 		file.Close()
 	}
-	got, _ := io.ReadAll(p.r)
-	p.r.Close()
+	got, _ := io.ReadAll(ready)
+	ready.Close()
 	if string(got) != "r" {
 		_ = f.cmd.Wait()
 		t.Fatalf("fake init did not come to the gate: %s", f.out.String())

@@ -19,7 +19,8 @@ type launch struct {
 	argv, envv []*byte // each ends with a nil
 	prog       *unix.SockFprog
 	flags      uintptr
-	mask       uint64 // for the program
+	mask       uint64  // for the program
+	preserve   uintptr // the first fd that the program does not inherit, from 3 on
 }
 
 func newLaunch(p *Page, e *Exec) (*launch, error) {
@@ -28,6 +29,7 @@ func newLaunch(p *Page, e *Exec) (*launch, error) {
 		errno: (*uint32)(unsafe.Pointer(&p.mem[offErrno])),
 		step:  (*uint32)(unsafe.Pointer(&p.mem[offStep])),
 	}
+	l.preserve = uintptr(3 + e.Preserve)
 	var err error
 	if l.path, err = unix.BytePtrFromString(e.Path); err != nil {
 		return nil, fmt.Errorf("program %q: %w", e.Path, err)
@@ -59,9 +61,15 @@ const (
 // handler is the first word on each; all zeros is SIG_DFL, no flags, no mask.
 type sigaction [4]uint64
 
-// run executes the program or ends the process.
+// run executes the program or ends the process. As in waiting, nothing here
+// checks the stack.
+//
+//go:nosplit
 func (l *launch) run() {
 	l.quiesce()
+	for fd := uintptr(3); fd < l.preserve; fd++ {
+		unix.RawSyscall(unix.SYS_FCNTL, fd, unix.F_SETFD, 0)
+	}
 	l.exec()
 }
 
@@ -70,9 +78,9 @@ func (l *launch) run() {
 // forbid. It leaves ignored signals ignored, as execve does. And the fault
 // that ends the process, should nothing else do, needs SIGSEGV's default.
 //
-// All signals are blocked meanwhile: this thread must not find itself with
-// half of the handlers gone. The filter does not change while it is loaded
-// what a handler of the runtime's other threads expects: they have none.
+// All signals are blocked meanwhile, so that none finds half of the handlers.
+//
+//go:nosplit
 func (l *launch) quiesce() {
 	all := ^uint64(0)
 	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)), 0, sigsetSize, 0, 0)
@@ -86,8 +94,8 @@ func (l *launch) quiesce() {
 	unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&l.mask)), 0, sigsetSize, 0, 0)
 }
 
-// exec is nosplit, and calls only assembly: a stack check may call the Go
-// scheduler, and its system calls are not the container's.
+// exec calls nothing but assembly: once the filter is loaded, a system call of
+// the Go runtime's might be denied.
 //
 //go:nosplit
 func (l *launch) exec() {

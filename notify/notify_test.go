@@ -17,14 +17,15 @@ import (
 
 func TestProgramIsExecuted(t *testing.T) {
 	for _, tt := range []struct {
-		name, filter, seccomp string
+		name, filter, keep, seccomp, fds string
 	}{
-		{"no filter", "", "Seccomp:0"},
-		{"filter", "harmless", "Seccomp:2"},
+		{"no filter", "", "", "Seccomp:0", "[0 1 2]"},
+		{"filter", "harmless", "", "Seccomp:2", "[0 1 2]"},
+		{"filter and a preserved fd", "harmless", "yes", "Seccomp:2", "[0 1 2 3]"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir, l := listen(t)
-			f := newFake(t, l, self(t), roleFilter+"="+tt.filter)
+			f := newFake(t, l, self(t), roleFilter+"="+tt.filter, roleKeep+"="+tt.keep)
 			if err := start(dir); err != nil {
 				t.Fatal(err)
 			}
@@ -32,7 +33,7 @@ func TestProgramIsExecuted(t *testing.T) {
 			if status.ExitStatus() != 0 {
 				t.Errorf("ended with %v", status)
 			}
-			want := `["name" "a b" ""] ["GOURD_TEST_PROGRAM=1" "X=y z"] [SigBlk:0000000000000000 SigIgn:0000000000000000 ` + tt.seccomp + `]`
+			want := `["name" "a b" ""] ["GOURD_TEST_PROGRAM=1" "X=y z"] [SigBlk:0000000000000000 SigIgn:0000000000000000 ` + tt.seccomp + `] ` + tt.fds
 			if out != want {
 				t.Errorf("the program got\n%s, want\n%s", out, want)
 			}
@@ -327,7 +328,9 @@ func TestPrepareRefuses(t *testing.T) {
 		{`program "/a\x00b"`, Exec{Path: "/a\x00b"}},
 		{"process.args", Exec{Path: "/a", Argv: []string{"\x00"}}},
 		{"process.env", Exec{Path: "/a", Env: []string{"A=\x00"}}},
+		{"preserve fd ", Exec{Path: "/a", Preserve: 1 << 20}},
 		{"seccomp filter: 0 instructions", Exec{Path: "/a", Filter: &Filter{}}},
+		{"seccomp filter: nobody", Exec{Path: "/a", Filter: &Filter{Prog: make([]unix.SockFilter, 1), Flags: unix.SECCOMP_FILTER_FLAG_NEW_LISTENER}}},
 		{"seccomp filter: 4097 instructions", Exec{Path: "/a", Filter: &Filter{Prog: make([]unix.SockFilter, 4097)}}},
 	} {
 		if _, err := Prepare(p, int(l.Fd()), &tt.e); err == nil || !strings.HasPrefix(err.Error(), tt.want) {

@@ -11,7 +11,10 @@ import (
 //
 // Its system calls are raw, so that the Go scheduler does not learn of them.
 // A blocking call that it knows of makes it hand the P to another thread, and
-// start one if there is none, which a pids limit may forbid.
+// start one if there is none, which a pids limit may forbid. What it does see
+// is a goroutine that has run for too long, and it asks that to yield at its
+// next stack check: so from here to the execve there is none (go:nosplit),
+// unless a hook is run.
 type waiting struct {
 	listener uintptr
 	owner    uint32 // who may start
@@ -39,6 +42,8 @@ const overflowUID = 65534
 
 // run accepts connections until one has taken the page, and leaves it open: it
 // is to end with this process or its execve.
+//
+//go:nosplit
 func (w *waiting) run() unix.Errno {
 	for {
 		conn, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, w.listener, 0, 0, unix.SOCK_CLOEXEC, 0, 0)
@@ -63,6 +68,8 @@ func (w *waiting) run() unix.Errno {
 // Users of the container are known to init's user namespace and turned away;
 // a user from outside of it cannot be told from another, and needs the state
 // directory's permission to come here in the first place.
+//
+//go:nosplit
 func (w *waiting) admits(conn uintptr) bool {
 	var cred unix.Ucred
 	size := uint32(unsafe.Sizeof(cred))
@@ -71,6 +78,7 @@ func (w *waiting) admits(conn uintptr) bool {
 	return errno == 0 && (cred.Uid == w.owner || cred.Uid == 0 || cred.Uid == overflowUID)
 }
 
+//go:nosplit
 func (w *waiting) send(conn uintptr) bool {
 	for {
 		_, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, conn, uintptr(unsafe.Pointer(&w.msg)), unix.MSG_NOSIGNAL)

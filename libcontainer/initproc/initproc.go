@@ -78,7 +78,7 @@ func run(conn *protocol.Conn) error {
 		return err
 	}
 	// Whatever the engine leaked into gourd stays out of the container
-	// (CVE-2024-21626). The preserved ones are marked only at the end, after
+	// (CVE-2024-21626). The preserved ones are let through by the gate, after
 	// the last hook: no hook gets them.
 	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("mark the inherited fds close-on-exec: %w", err)
@@ -158,11 +158,8 @@ func run(conn *protocol.Conn) error {
 	if err != nil {
 		return err
 	}
-	if err := preserve(p.PreserveFDs); err != nil {
-		return err
-	}
 	gate, err := notify.Prepare(page, f.notify, &notify.Exec{
-		Path: exe.Path, Argv: exe.Argv, Env: exe.Env, Filter: filter(p.Seccomp),
+		Path: exe.Path, Argv: exe.Argv, Env: exe.Env, Filter: filter(p.Seccomp), Preserve: p.PreserveFDs,
 	})
 	if err != nil {
 		return err
@@ -195,17 +192,6 @@ func filter(p *seccomp.Program) *notify.Filter {
 		return nil
 	}
 	return &notify.Filter{Prog: p.Filter, Flags: uint(p.Flags)}
-}
-
-// preserve lets the process inherit the first n fds after stderr. Hooks do not
-// get them: what runs a program from here passes on nothing but its stdio.
-func preserve(n int) error {
-	for fd := 3; fd < 3+n; fd++ {
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
-			return fmt.Errorf("preserve fd %d: %w", fd, err)
-		}
-	}
-	return nil
 }
 
 // receive gets the plan and its fds.

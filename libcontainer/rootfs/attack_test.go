@@ -50,6 +50,29 @@ func TestSymlinkedProcAndSys(t *testing.T) {
 	}
 }
 
+// TestMakeDirNoSymlinks: a symlink that appears after the lookup is not
+// followed while the mountpoint is made.
+func TestMakeDirNoSymlinks(t *testing.T) {
+	isolated(t, func(dir string) {
+		symlink(t, "/elsewhere", dir+"/rootfs/proc")
+		r := open(t, planFor(t, dir, example()))
+		for _, path := range []string{"/proc", "/proc/sub"} {
+			if fd, err := r.makeDir(path, true); !errors.Is(err, unix.ELOOP) && !errors.Is(err, unix.ENOTDIR) {
+				t.Errorf("makeDir %s is %d, %v", path, fd, err)
+			}
+		}
+		mkdir(t, dir+"/rootfs/elsewhere")
+		for _, path := range []string{"/proc", "/proc/sub"} {
+			if fd, err := r.makeDir(path, true); !errors.Is(err, unix.ELOOP) && !errors.Is(err, unix.ENOTDIR) {
+				t.Errorf("makeDir %s is %d, %v", path, fd, err)
+			}
+		}
+		if got := entries(t, dir+"/rootfs"); !slices.Equal(got, opts("elsewhere", "proc")) {
+			t.Errorf("made: %v", got)
+		}
+	})
+}
+
 // TestSymlinkedRootfs: CVE-2025-54867, CVE-2019-18837.
 func TestSymlinkedRootfs(t *testing.T) {
 	isolated(t, func(dir string) {

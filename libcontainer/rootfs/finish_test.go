@@ -4,10 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"os"
-	"os/exec"
-	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -306,59 +303,4 @@ func TestSysctl(t *testing.T) {
 			}
 		}
 	})
-}
-
-// userNSChild is the variable that makes the test binary the process inside.
-const userNSChild = "GOURD_TEST_USERNS_DIR"
-
-// TestUserNamespace goes all the way in a user namespace, where devices cannot
-// be made and the kernel looks at what can be seen of procfs.
-func TestUserNamespace(t *testing.T) {
-	if dir := os.Getenv(userNSChild); dir != "" {
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			s := example(fsMounts()...)
-			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.IPCNamespace})
-			s.Linux.Sysctl = map[string]string{"kernel.shmmni": "77"}
-			s.Linux.MaskedPaths = opts("/proc/kcore", "/sys/firmware")
-			s.Linux.ReadonlyPaths = opts("/proc/sys")
-			s.Root.Readonly = true
-			must(t, "unshare", unix.Unshare(unix.CLONE_FS))
-			r := pivoted(t, dir, s, func(p *Plan) { p.BindDevices = true })
-			must(t, "WriteSysctls", r.WriteSysctls())
-			master, slave, err := r.Console(0, 0)
-			must(t, "Console", err)
-			master.Close()
-			slave.Close()
-			must(t, "Finish", r.Finish())
-			if got := read(t, "/proc/sys/kernel/shmmni"); got != "77\n" {
-				t.Errorf("the sysctl is %q", got)
-			}
-			if got := entries(t, "/sys/firmware"); len(got) > 0 {
-				t.Errorf("/sys/firmware holds %v", got)
-			}
-			if err := os.WriteFile("/dev/null", []byte("x"), 0); err != nil {
-				t.Error(err)
-			}
-		}()
-		<-done
-		return
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: it maps more than one id")
-	}
-	dir := t.TempDir()
-	mkdir(t, dir+"/rootfs")
-	cmd := exec.Command("/proc/self/exe", "-test.run=^TestUserNamespace$", "-test.v")
-	cmd.Env = append(os.Environ(), userNSChild+"="+dir)
-	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 65536}}
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWNET | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP,
-		UidMappings: ids, GidMappings: ids, Pdeathsig: unix.SIGKILL,
-	}
-	out, err := cmd.CombinedOutput()
-	if err != nil || !slices.Contains(strings.Split(string(out), "\n"), "PASS") {
-		t.Errorf("in the user namespace: %v\n%s", err, out)
-	}
 }

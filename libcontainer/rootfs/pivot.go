@@ -79,7 +79,9 @@ func (r *Root) cutOff() bool {
 	return p == 0 || p&unix.MS_REC != 0 && p&unix.MS_SHARED == 0
 }
 
-// makeCwd makes process.cwd, and what is missing on the way to it.
+// makeCwd makes process.cwd, and what is missing on the way to it. Any other
+// trouble with it is for the one to meet who goes there, with the ids of the
+// container's process.
 func (r *Root) makeCwd() error {
 	if r.plan.Cwd == "" {
 		return nil
@@ -89,7 +91,7 @@ func (r *Root) makeCwd() error {
 		return unix.Close(fd)
 	}
 	if err != unix.ENOENT {
-		return err
+		return nil
 	}
 	defer unix.Umask(unix.Umask(0))
 	if fd, err = r.makeDir(r.plan.Cwd, false); err != nil {

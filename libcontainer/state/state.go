@@ -52,7 +52,6 @@ type Record struct {
 	Bundle     string    `json:"bundle"`     // absolute
 	Rootfs     string    `json:"rootfs"`     // absolute
 	UID        int       `json:"uid"`        // who created it
-	Owner      string    `json:"owner"`      // that user's name, empty if it has none
 	Created    time.Time `json:"created"`    // UTC
 
 	// BootID, InitPID and InitStart tell the container's init apart from any
@@ -67,9 +66,8 @@ type Record struct {
 
 	Annotations map[string]string `json:"annotations,omitempty"`
 
-	// Cgroup and Plan are what other packages need to find again.
-	Cgroup json.RawMessage `json:"cgroup,omitempty"`
-	Plan   json.RawMessage `json:"plan,omitempty"`
+	// Plan is what libcontainer needs to find again.
+	Plan json.RawMessage `json:"plan,omitempty"`
 }
 
 // SetInit makes pid, a process that exists and is not yet reaped, the
