@@ -144,9 +144,9 @@ func TestOpenOfNothing(t *testing.T) {
 
 func record(id string) *Record {
 	return &Record{
-		ID: id, OCIVersion: "1.2.0", Bundle: "/b", Rootfs: "/b/rootfs", UID: 7, Owner: "me",
+		ID: id, OCIVersion: "1.2.0", Bundle: "/b", Rootfs: "/b/rootfs", UID: 7,
 		Created: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), BootID: "boot", InitPID: 42, InitStart: 1<<63 + 1, Ready: true,
-		Annotations: map[string]string{"a": "b"}, Cgroup: []byte(`{"x":1}`), Plan: []byte(`[1,2]`),
+		Annotations: map[string]string{"a": "b"}, Plan: []byte(`[1,2]`),
 	}
 }
 
