@@ -73,6 +73,8 @@ func compileDevice(where string, s *specs.LinuxDevice, d *defect.List) (Device, 
 		d.Add(where+".path", "missing")
 	case strings.IndexByte(s.Path, 0) >= 0:
 		d.Add(where+".path", "%q holds a NUL byte", s.Path)
+	case s.Path[0] != '/':
+		d.Add(where+".path", "%q is not an absolute path", s.Path)
 	case dev.Path == "/":
 		d.Add(where+".path", "%q is the container's root", s.Path)
 	}

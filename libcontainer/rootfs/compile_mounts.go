@@ -44,6 +44,9 @@ func compileMount(i int, s *specs.Mount, e *Env, d *defect.List) Mount {
 	}
 	m.Set, m.Clear = o.attrs.bits()
 	m.RecSet, m.RecClear = o.rec.bits()
+	if m.Kind == Bind {
+		m.Unnamed = unnamed(m.Set, m.Clear)
+	}
 	if m.Kind == Filesystem {
 		foldRecursive(&m)
 		if m.Set&unix.MOUNT_ATTR_RDONLY != 0 && (m.Type == "tmpfs" || m.Destination == "/dev") {
@@ -331,3 +334,21 @@ func legacyData(params []Param) string {
 
 // index returns "where[i]".
 func index(where string, i int) string { return where + "[" + strconv.Itoa(i) + "]" }
+
+// unnamed returns the attributes that a bind mount loses because its options
+// name others and not them. It is what engines and users of runc since 1.2
+// count on, and unlike mount(8): without any such option a bind keeps the
+// flags of its source, with one it has exactly those named. How access times
+// are kept is left alone unless an option is about them, as by MS_REMOUNT.
+func unnamed(set, clear uint64) uint64 {
+	const flags = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_NOSYMFOLLOW
+	const atime = unix.MOUNT_ATTR__ATIME | unix.MOUNT_ATTR_NODIRATIME
+	switch named := set | clear; {
+	case named == 0:
+		return 0
+	case named&atime != 0:
+		return (flags | unix.MOUNT_ATTR_NODIRATIME) &^ named
+	default:
+		return flags &^ named
+	}
+}

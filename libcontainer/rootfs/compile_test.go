@@ -116,6 +116,7 @@ func TestCompileBindOptions(t *testing.T) {
 			want := Mount{
 				Where: "mounts[0]", Kind: Bind, Source: "/b/s", Destination: "/x",
 				Set: tt.set, Clear: tt.clear, RecSet: tt.recSet, RecClear: tt.recClear, Propagation: tt.propagation,
+				Unnamed: unnamed(tt.set, tt.clear), // TestUnnamed
 			}
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("\n got %+v\nwant %+v", got, want)
@@ -199,7 +200,8 @@ func TestCompileMount(t *testing.T) {
 func TestCompileCgroupWithoutNamespace(t *testing.T) {
 	p := compile(t, example(specs.Mount{Type: "cgroup2", Source: "cgroup", Destination: "/sys/fs/cgroup", Options: opts("rw", "nsdelegate")}),
 		Env{CgroupDir: "/sys/fs/cgroup/c1"})
-	want := Mount{Where: "mounts[0]", Kind: Bind, Source: "/sys/fs/cgroup/c1", Destination: "/sys/fs/cgroup", Clear: unix.MOUNT_ATTR_RDONLY}
+	want := Mount{Where: "mounts[0]", Kind: Bind, Source: "/sys/fs/cgroup/c1", Destination: "/sys/fs/cgroup", Clear: unix.MOUNT_ATTR_RDONLY,
+		Unnamed: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_NOSYMFOLLOW}
 	if !reflect.DeepEqual(p.Mounts[0], want) {
 		t.Errorf("\n got %+v\nwant %+v", p.Mounts[0], want)
 	}
@@ -211,7 +213,7 @@ func TestCompileDevices(t *testing.T) {
 	s.Linux.Devices = []specs.LinuxDevice{
 		{Path: "/dev/fuse", Type: "c", Major: 10, Minor: 229, FileMode: fileMode(unix.S_IFCHR | 0o640), UID: &one, GID: &one},
 		{Path: "/dev/fuse", Type: "u", Major: 10, Minor: 229},
-		{Path: "dev/null", Type: "c", Major: 1, Minor: 3, FileMode: fileMode(0o600)},
+		{Path: "/dev/../dev/null", Type: "c", Major: 1, Minor: 3, FileMode: fileMode(0o600)},
 		{Path: "/dev/ptmx", Type: "c", Major: 5, Minor: 2},
 		{Path: "/disk", Type: "b", Major: 259, Minor: 1 << 19},
 		{Path: "/run/pipe", Type: "p"},
@@ -369,5 +371,25 @@ func TestCompileDefects(t *testing.T) {
 	Compile(sysctl("net.core.somaxconn", specs.NetworkNamespace), Env{Bundle: "/b", HostNetwork: true}, &d)
 	if len(d) != 1 || !strings.Contains(d[0].Problem, "is the host's") {
 		t.Errorf("a network sysctl for the host's namespace gives %v", d)
+	}
+}
+
+func TestUnnamed(t *testing.T) {
+	const ro, suid, dev, exec = unix.MOUNT_ATTR_RDONLY, unix.MOUNT_ATTR_NOSUID, unix.MOUNT_ATTR_NODEV, unix.MOUNT_ATTR_NOEXEC
+	const sym, dir = unix.MOUNT_ATTR_NOSYMFOLLOW, unix.MOUNT_ATTR_NODIRATIME
+	for _, tt := range []struct {
+		name             string
+		set, clear, want uint64
+	}{
+		{"no option: the source's flags stay", 0, 0, 0},
+		{"one is set", ro, 0, suid | dev | exec | sym},
+		{"one is cleared", 0, exec, ro | suid | dev | sym},
+		{"all are named", ro | suid | sym, dev | exec, 0},
+		{"access times", unix.MOUNT_ATTR_NOATIME, unix.MOUNT_ATTR__ATIME, ro | suid | dev | exec | sym | dir},
+		{"directories' access times", dir, 0, ro | suid | dev | exec | sym},
+	} {
+		if got := unnamed(tt.set, tt.clear); got != tt.want {
+			t.Errorf("%s: got %#x, want %#x", tt.name, got, tt.want)
+		}
 	}
 }

@@ -197,7 +197,12 @@ func setPropagation(m *Mount, fd int) error {
 // setAttrs sets the attributes that options name, first those of the mount
 // alone.
 func setAttrs(fd int, m *Mount) error {
-	err := linux.SetMountAttr(fd, false, m.Set, m.Clear, 0)
+	err := linux.SetMountAttr(fd, false, m.Set, m.Clear|m.Unnamed, 0)
+	if err == unix.EPERM && m.Unnamed != 0 {
+		// In a user namespace the flags that came with the source are locked:
+		// those stay.
+		err = linux.SetMountAttr(fd, false, m.Set, m.Clear, 0)
+	}
 	if err == nil {
 		err = linux.SetMountAttr(fd, true, m.RecSet, m.RecClear, 0)
 	}

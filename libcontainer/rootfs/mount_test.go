@@ -86,9 +86,9 @@ func TestMountBinds(t *testing.T) {
 func TestMountBindKeepsAndChangesFlags(t *testing.T) {
 	for _, tt := range []struct{ name, options, top, below string }{
 		{"no options", "", "nosuid nodev noatime rw !noexec", "rw relatime !nosuid"},
-		{"set", "ro noexec", "ro noexec nosuid nodev noatime", "rw !noexec"},
-		{"clear", "suid dev", "!nosuid !nodev noatime", "rw"},
-		{"atime", "atime", "relatime !noatime nosuid", "relatime"},
+		{"set", "ro noexec", "ro noexec !nosuid !nodev noatime", "rw !noexec"},
+		{"clear", "suid", "!nosuid !nodev noatime", "rw"},
+		{"atime", "atime", "relatime !noatime !nosuid", "relatime"},
 		{"strictatime", "strictatime", "!relatime !noatime", "relatime"},
 		{"relatime", "relatime nodiratime", "relatime nodiratime !noatime", "relatime !nodiratime"},
 		{"symfollow", "nosymfollow", "nosymfollow", "!nosymfollow"},

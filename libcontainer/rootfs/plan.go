@@ -96,6 +96,7 @@ type Mount struct {
 	Recursive   bool   // Bind: with the mounts below Source
 
 	Set, Clear       uint64 // MOUNT_ATTR_ bits for this mount
+	Unnamed          uint64 // of a bind, to be cleared too unless the kernel has them locked
 	RecSet, RecClear uint64 // the same for it and all mounts below it
 	Propagation      []uint64
 	Params           []Param // of the filesystem
@@ -181,10 +182,23 @@ func compileRoot(s *specs.Spec, p *Plan, d *defect.List) {
 	default:
 		p.Rootfs = filepath.Clean(s.Root.Path)
 		p.Readonly = s.Root.Readonly
-		if p.Rootfs == "/" {
+		if p.Rootfs == "/" && !joinsMounts(s) {
 			d.Add("root.path", "the host's root cannot be the container's")
 		}
 	}
+}
+
+// joinsMounts is whether the container joins a mount namespace: then root.path
+// is a path of that one, whose root it may well be.
+func joinsMounts(s *specs.Spec) bool {
+	if s.Linux != nil {
+		for _, ns := range s.Linux.Namespaces {
+			if ns.Type == specs.MountNamespace {
+				return ns.Path != ""
+			}
+		}
+	}
+	return false
 }
 
 func compilePropagation(name string, d *defect.List) uint64 {

@@ -121,6 +121,13 @@ func CheckRoot(b *Bundle, d *defect.List) {
 	if path == "" {
 		return // Check says so
 	}
+	if b.Spec.Linux != nil {
+		for _, ns := range b.Spec.Linux.Namespaces {
+			if ns.Type == specs.MountNamespace && ns.Path != "" {
+				return // the path is that namespace's, not the host's
+			}
+		}
+	}
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
 		d.Add("root.path", "stat %s: %v", path, err)
