@@ -173,6 +173,9 @@ func compile(o *CreateOptions, foreground bool) (*plan.Plan, error) {
 			return nil, err
 		}
 	}
+	if po.HostNetwork, err = joinsOwnNetwork(b.Spec); err != nil {
+		return nil, err
+	}
 	p, err := plan.Build(b, facts, po)
 	if err != nil {
 		return nil, err
@@ -184,6 +187,25 @@ func compile(o *CreateOptions, foreground bool) (*plan.Plan, error) {
 		return nil, errors.New("--console-socket is given, but process.terminal is false: there is no terminal to send")
 	}
 	return p, nil
+}
+
+// joinsOwnNetwork is whether the config joins, by path, the network namespace
+// that gourd is in. A path that cannot be looked at is openNamespace's to tell.
+func joinsOwnNetwork(s *specs.Spec) (bool, error) {
+	if s.Linux == nil {
+		return false, nil
+	}
+	for _, ns := range s.Linux.Namespaces {
+		if ns.Type != specs.NetworkNamespace || ns.Path == "" {
+			continue
+		}
+		var own, there unix.Stat_t
+		if err := unix.Stat("/proc/self/ns/net", &own); err != nil {
+			return false, fmt.Errorf("look at the own network namespace: %w", err)
+		}
+		return unix.Stat(ns.Path, &there) == nil && own.Dev == there.Dev && own.Ino == there.Ino, nil
+	}
+	return false, nil
 }
 
 // enter starts init in its namespaces and its cgroup.

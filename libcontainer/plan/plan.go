@@ -40,6 +40,9 @@ type Options struct {
 	// ListenFDs is whether LISTEN_FDS is among the preserved ones: then the
 	// process, which is pid 1 to itself, gets LISTEN_PID=1 (sd_listen_fds(3)).
 	ListenFDs int
+	// HostNetwork is whether the network namespace that the config joins by
+	// path is the one that gourd is in.
+	HostNetwork bool
 	// Rootless is --rootless, as the command line decided it.
 	Rootless bool
 }
@@ -193,6 +196,7 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 		HostUserNS:  facts.InitialUserNS,
 		NewCgroupNS: p.Enter.Private(unix.CLONE_NEWCGROUP),
 		CgroupDir:   cgroupDir(&p.Cgroup),
+		HostNetwork: o.HostNetwork,
 	}, &d)
 	var warnings []string
 	if s.Linux.Seccomp != nil {

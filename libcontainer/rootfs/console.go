@@ -51,6 +51,9 @@ func (r *Root) Console(width, height uint) (master, slave *os.File, err error) {
 			return master, slave, fmt.Errorf("console: set size %dx%d: %w", width, height, err)
 		}
 	}
+	if r.plan.Joined {
+		return master, slave, nil // no mount there outlasts us
+	}
 	dev, err := linux.OpenInRoot(r.fd, "/dev", unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return master, slave, fmt.Errorf("console: /dev: %w", err)

@@ -40,6 +40,9 @@ func Open(p *Plan) (_ *Root, err error) {
 	var undo cleanup.Stack
 	defer undo.On(&err)
 
+	if p.Joined {
+		return openJoined(p)
+	}
 	if err := setHostPropagation(p.Propagation); err != nil {
 		return nil, err
 	}
@@ -65,13 +68,37 @@ func Open(p *Plan) (_ *Root, err error) {
 	if err := linux.Attach(r.fd, place); err != nil {
 		return nil, fmt.Errorf("root.path %s: move_mount: %w", p.Rootfs, err)
 	}
-	if len(p.Sysctls) > 0 {
-		if r.proc, err = linux.PrivateProc(); err != nil {
-			return nil, fmt.Errorf("procfs for linux.sysctl: %w", err)
-		}
+	if err := r.openProc(); err != nil {
+		return nil, err
 	}
 	undo.Release()
 	return r, nil
+}
+
+// openJoined is Open in a mount namespace of others.
+func openJoined(p *Plan) (*Root, error) {
+	fd, err := openRootfs(p)
+	if err != nil {
+		return nil, err
+	}
+	r := &Root{plan: p, fd: fd, proc: -1}
+	if err := r.openProc(); err != nil {
+		r.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// openProc makes the private procfs if there is a sysctl to write.
+func (r *Root) openProc() error {
+	if len(r.plan.Sysctls) == 0 {
+		return nil
+	}
+	var err error
+	if r.proc, err = linux.PrivateProc(); err != nil {
+		return fmt.Errorf("procfs for linux.sysctl: %w", err)
+	}
+	return nil
 }
 
 // FD returns the file descriptor of the container's root, which Close closes.

@@ -17,9 +17,12 @@ import (
 // stderr that is the host's /dev/null becomes the container's.
 func (r *Root) Pivot() error {
 	var err error
-	if r.plan.NoPivot {
+	switch {
+	case r.plan.Joined:
+		err = r.enterJoined()
+	case r.plan.NoPivot:
 		err = r.moveRoot()
-	} else {
+	default:
 		err = r.pivotRoot()
 	}
 	if err != nil {

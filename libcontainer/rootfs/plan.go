@@ -45,8 +45,11 @@ type Plan struct {
 
 	Propagation uint64 // linux.rootfsPropagation as MS_ flags; 0 when unset
 	NoPivot     bool
-	Readonly    bool // root.readonly
-	Cwd         string
+	// Joined is whether the mount namespace is an existing one, whose mounts
+	// are left alone.
+	Joined   bool
+	Readonly bool // root.readonly
+	Cwd      string
 
 	Mounts []Mount
 
@@ -145,6 +148,11 @@ func Compile(s *specs.Spec, e Env, d *defect.List) Plan {
 	if s.Process != nil && s.Process.Cwd != "" {
 		p.Cwd = filepath.Clean("/" + s.Process.Cwd)
 	}
+	if p.Joined = joinsMounts(s); p.Joined {
+		refuseInJoined(s, d)
+		p.Sysctls = compileSysctls(s.Linux, &e, d)
+		return p
+	}
 	p.SetupDev = true
 	for i := range s.Mounts {
 		m := compileMount(i, &s.Mounts[i], &e, d)
@@ -186,19 +194,6 @@ func compileRoot(s *specs.Spec, p *Plan, d *defect.List) {
 			d.Add("root.path", "the host's root cannot be the container's")
 		}
 	}
-}
-
-// joinsMounts is whether the container joins a mount namespace: then root.path
-// is a path of that one, whose root it may well be.
-func joinsMounts(s *specs.Spec) bool {
-	if s.Linux != nil {
-		for _, ns := range s.Linux.Namespaces {
-			if ns.Type == specs.MountNamespace {
-				return ns.Path != ""
-			}
-		}
-	}
-	return false
 }
 
 func compilePropagation(name string, d *defect.List) uint64 {
