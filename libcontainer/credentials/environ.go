@@ -29,11 +29,13 @@ func compileEnv(env []string, d *defect.List) []string {
 	seen := make(map[string]struct{}, len(env))
 	for _, e := range slices.Backward(env) {
 		name, value, _ := strings.Cut(e, "=")
-		if _, dup := seen[name]; dup || name == "HOME" && value == "" {
+		if _, dup := seen[name]; dup {
 			continue
 		}
 		seen[name] = struct{}{}
-		out = append(out, e)
+		if name != "HOME" || value != "" {
+			out = append(out, e)
+		}
 	}
 	slices.Reverse(out)
 	return out

@@ -52,10 +52,9 @@ func Main(args []string) {
 	if err != nil {
 		fail(err.Error())
 	}
-	if err := run(conn); err != nil {
-		// If this cannot be sent the runtime is gone, and nobody asks.
-		_ = conn.Send(protocol.KindFailed, protocol.NewFailure(err))
-	}
+	err = run(conn)
+	// If this cannot be sent the runtime is gone, and nobody asks.
+	_ = conn.Send(protocol.KindFailed, protocol.NewFailure(err))
 	os.Exit(1)
 }
 
@@ -69,7 +68,8 @@ type files struct {
 	notify, gate, console, mountNS, agent int
 }
 
-// run sets the container up and executes the process. The order is the point:
+// run sets the container up and executes the process, or returns what failed
+// before the gate. The order is the point:
 // what needs the host's files comes before pivot_root, what needs privilege
 // before the credentials, what can fail before the gate.
 func run(conn *protocol.Conn) error {
@@ -124,7 +124,7 @@ func run(conn *protocol.Conn) error {
 		}
 	}
 	if len(p.CreateHooks) > 0 {
-		site := hooks.Site{Dir: p.State.Bundle}
+		site := hooks.Site{Dir: p.RootfsPath} // where runc runs them
 		if err := site.Run("createContainer", p.CreateHooks, p.State.JSON(specs.StateCreating, os.Getpid())); err != nil {
 			return err
 		}

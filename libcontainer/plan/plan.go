@@ -97,6 +97,7 @@ func (e *Enter) Private(flag uintptr) bool { return e.New&flag != 0 || e.Joins(f
 // Init is what init gets to know and to do: plain data that protocol sends.
 type Init struct {
 	State          State
+	RootfsPath     string // on the host, absolute
 	Rootfs         rootfs.Plan
 	Credentials    credentials.Plan
 	Hostname       string
@@ -155,10 +156,7 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 		return nil, d.Err() // Check said so; nothing below makes sense without
 	}
 
-	p := &Plan{Rootfs: s.Root.Path, Terminal: s.Process.Terminal}
-	if !filepath.IsAbs(p.Rootfs) {
-		p.Rootfs = filepath.Join(b.Dir, p.Rootfs)
-	}
+	p := &Plan{Rootfs: b.RootPath(), Terminal: s.Process.Terminal}
 	p.State = State{OCIVersion: s.Version, ID: o.ID, Bundle: b.Dir, Annotations: sorted(s.Annotations)}
 	p.Enter = compileEnter(s, facts, &d)
 	p.Hooks = hooks.Compile(s.Hooks, &d)
@@ -177,7 +175,7 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 	p.Warnings = append(p.Warnings, p.Cgroup.Warnings...)
 
 	in := &p.Init
-	in.State = p.State
+	in.State, in.RootfsPath = p.State, p.Rootfs
 	in.Hostname, in.Domainname = s.Hostname, s.Domainname
 	in.LoopbackUp = p.Enter.New&unix.CLONE_NEWNET != 0
 	in.HookSync = len(p.Hooks.CreateRuntime) > 0 || len(p.Hooks.CreateContainer) > 0 ||
@@ -191,6 +189,7 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 	in.JoinMountNS = p.Enter.Joins(unix.CLONE_NEWNS) != nil
 	in.Rootfs = rootfs.Compile(s, rootfs.Env{
 		Bundle:      b.Dir,
+		Rootfs:      b.RootPath(),
 		NoPivot:     o.NoPivot,
 		NewUserNS:   newUser || p.Enter.Joins(unix.CLONE_NEWUSER) != nil,
 		HostUserNS:  facts.InitialUserNS,

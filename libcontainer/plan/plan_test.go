@@ -1,3 +1,5 @@
+//lint:file-ignore SA1019 prestart hooks are deprecated, and still what engines write
+
 package plan
 
 import (
@@ -120,7 +122,7 @@ func TestHookSync(t *testing.T) {
 		want          bool
 	}{
 		{"none", "1.3.0", specs.Hooks{}, false},
-		{"prestart in create", "1.0.2-dev", specs.Hooks{Prestart: h}, true}, //nolint:staticcheck // it is what Docker writes
+		{"prestart in create", "1.0.2-dev", specs.Hooks{Prestart: h}, true},
 		{"prestart in start", "1.0.2", specs.Hooks{Prestart: h}, false},
 		{"createRuntime", "1.0.2", specs.Hooks{CreateRuntime: h}, true},
 		{"createContainer", "1.3.0", specs.Hooks{CreateContainer: h}, true},

@@ -21,7 +21,7 @@ func compileMount(i int, s *specs.Mount, e *Env, d *defect.List) Mount {
 		Where:       index("mounts", i),
 		Type:        s.Type,
 		Source:      s.Source,
-		Destination: filepath.Clean("/" + s.Destination),
+		Destination: destination(s.Destination, e.Rootfs),
 	}
 	before := len(*d)
 	checkStrings(&m, s, d)
@@ -334,6 +334,17 @@ func legacyData(params []Param) string {
 
 // index returns "where[i]".
 func index(where string, i int) string { return where + "[" + strconv.Itoa(i) + "]" }
+
+// destination returns a mount's destination as a clean path in the container.
+// One that begins with the host's path of the rootfs is taken as meant from
+// there: engines have written such configs for runc, which strips it too.
+func destination(path, rootfs string) string {
+	path = filepath.Clean("/" + path)
+	if rest, ok := strings.CutPrefix(path, rootfs); ok && rootfs != "" && (rest == "" || rest[0] == '/') {
+		return filepath.Clean("/" + rest)
+	}
+	return path
+}
 
 // unnamed returns the attributes that a bind mount loses because its options
 // name others and not them. It is what engines and users of runc since 1.2

@@ -393,3 +393,19 @@ func TestUnnamed(t *testing.T) {
 		}
 	}
 }
+
+func TestDestination(t *testing.T) {
+	for _, tt := range []struct{ path, rootfs, want string }{
+		{"/x", "/b/rootfs", "/x"},
+		{"relative", "/b/rootfs", "/relative"},
+		{"/../../x/.", "/b/rootfs", "/x"},
+		{"/b/rootfs/x", "/b/rootfs", "/x"},
+		{"/b/rootfs", "/b/rootfs", "/"},
+		{"/b/rootfs2/x", "/b/rootfs", "/b/rootfs2/x"},
+		{"/x", "", "/x"},
+	} {
+		if got := destination(tt.path, tt.rootfs); got != tt.want {
+			t.Errorf("destination(%q, %q) = %q, want %q", tt.path, tt.rootfs, got, tt.want)
+		}
+	}
+}

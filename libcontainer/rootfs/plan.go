@@ -30,6 +30,7 @@ import (
 // Env is what Compile has to know beyond the config.
 type Env struct {
 	Bundle      string // absolute path of the bundle
+	Rootfs      string // absolute path of the root filesystem; "" when unknown
 	NoPivot     bool   // --no-pivot
 	NewUserNS   bool   // the container has a user namespace of its own, made or joined
 	HostUserNS  bool   // gourd itself runs in the initial user namespace

@@ -27,7 +27,7 @@ func (r *Root) pin(m *Mount) (int, error) {
 		return fd, err
 	}
 	if m.NoSymlinks {
-		return -1, fmt.Errorf("the destination must be a real directory, and is or is below a symlink: %w", err)
+		return -1, fmt.Errorf("it must be mounted on ordinary directory, and the destination is or is below a symlink: %w", err)
 	}
 	if fd, err = linux.OpenInRoot(r.fd, m.Destination, unix.O_PATH, 0); err != nil {
 		return -1, err
