@@ -199,9 +199,9 @@ func setPropagation(m *Mount, fd int) error {
 func setAttrs(fd int, m *Mount) error {
 	err := linux.SetMountAttr(fd, false, m.Set, m.Clear|m.Unnamed, 0)
 	if err == unix.EPERM && m.Unnamed != 0 {
-		// In a user namespace the flags that came with the source are locked:
-		// those stay.
-		err = linux.SetMountAttr(fd, false, m.Set, m.Clear, 0)
+		// In a user namespace the flags that came with the source are locked,
+		// all but this one: those stay.
+		err = linux.SetMountAttr(fd, false, m.Set, m.Clear|m.Unnamed&unix.MOUNT_ATTR_NOSYMFOLLOW, 0)
 	}
 	if err == nil {
 		err = linux.SetMountAttr(fd, true, m.RecSet, m.RecClear, 0)
