@@ -222,6 +222,9 @@ next:
 		case strings.IndexByte(path, 0) >= 0:
 			d.Add(index(where, i), "%q holds a NUL byte", path)
 			continue
+		case path[0] != '/':
+			d.Add(index(where, i), "%q is not an absolute path", path)
+			continue
 		case clean == "/":
 			d.Add(index(where, i), "%q is the container's root itself (root.readonly makes that read-only)", path)
 			continue

@@ -151,7 +151,7 @@ func start(name string, args ...string) (*engine, error) {
 		return nil, err
 	}
 	defer l.Close()
-	if err := l.SetReadDeadline(world.Deadline()); err != nil {
+	if err := l.SetReadDeadline(world.Soon()); err != nil {
 		return nil, err
 	}
 	e := &engine{log: base + "/" + name + ".log"}
@@ -175,7 +175,7 @@ func start(name string, args ...string) (*engine, error) {
 	defer unix.Close(stopWatch)
 	go func() {
 		defer close(gone)
-		if ended, _ := world.WaitExitOr(e.cmd.Process.Pid, stopWatch, world.Deadline()); ended {
+		if ended, _ := world.WaitExitOr(e.cmd.Process.Pid, stopWatch, world.Soon()); ended {
 			l.Close()
 		}
 	}()

@@ -9,7 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
+	"github.com/gourd-oci/gourd/tests/world"
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 )
@@ -107,7 +109,18 @@ func finish(ts *testscript.TestScript, neg bool, j *job) {
 // waitJob waits for the runtime and shows what it wrote. The code is its exit
 // code, or 128 plus the signal that ended it.
 func waitJob(ts *testscript.TestScript, j *job) int {
-	err := j.cmd.Wait()
+	ended, err := world.WaitExit(j.cmd.Process.Pid, world.Soon())
+	ts.Check(err)
+	if !ended {
+		// QUIT makes a program in Go say where it stands, unless it passes
+		// signals on.
+		ts.Check(j.cmd.Process.Signal(unix.SIGQUIT))
+		if said, err := world.WaitExit(j.cmd.Process.Pid, time.Now().Add(time.Second)); err != nil || !said {
+			ts.Check(j.cmd.Process.Kill())
+		}
+		defer ts.Fatalf("the runtime hung")
+	}
+	err = j.cmd.Wait()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		ts.Fatalf("wait for the runtime: %v", err)

@@ -3,10 +3,12 @@ package integration
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/gourd-oci/gourd/tests/world"
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
 )
 
 // scratch is where scripts work: the world's own, and short, since socket
@@ -20,7 +22,8 @@ type driver struct {
 	jobs    map[string]*job      // runtimes in the background
 	sockets map[string]*fdSocket // console and pidfd sockets
 	before  map[string]world.Snapshot
-	outputs int // numbers the files that runtimes write to
+	mounts  []string // to be unmounted at the end, last first
+	outputs int      // numbers the files that runtimes write to
 }
 
 type driverKey struct{}
@@ -121,6 +124,9 @@ func (d *driver) end() {
 	for _, s := range d.sockets {
 		s.close()
 	}
+	for _, m := range slices.Backward(d.mounts) {
+		unix.Unmount(m, unix.MNT_DETACH) // what stays is found when the world is counted
+	}
 }
 
 // commands are the words that scripts have besides testscript's own. Their
@@ -128,6 +134,7 @@ func (d *driver) end() {
 func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"bundle":    cmdBundle,
+		"debian":    cmdDebian,
 		"config":    cmdConfig,
 		"runtime":   cmdRuntime,
 		"exits":     cmdExits,

@@ -34,7 +34,7 @@ func (s *fdSocket) receive() (*os.File, error) {
 	if s.file != nil {
 		return s.file, nil
 	}
-	if err := s.listener.SetDeadline(world.Deadline()); err != nil {
+	if err := s.listener.SetDeadline(world.Soon()); err != nil {
 		return nil, err
 	}
 	c, err := s.listener.AcceptUnix()
@@ -42,7 +42,7 @@ func (s *fdSocket) receive() (*os.File, error) {
 		return nil, err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(world.Deadline()); err != nil {
+	if err := c.SetDeadline(world.Soon()); err != nil {
 		return nil, err
 	}
 	data, oob := make([]byte, 4096), make([]byte, unix.CmsgSpace(4))
@@ -150,7 +150,7 @@ func cmdConsole(ts *testscript.TestScript, neg bool, args []string) {
 
 // more reads what the terminal shows next.
 func (s *fdSocket) more(fd int) error {
-	some, err := world.WaitReadable(fd, world.Deadline())
+	some, err := world.WaitReadable(fd, world.Soon())
 	if err != nil {
 		return err
 	}

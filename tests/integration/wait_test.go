@@ -27,9 +27,8 @@ type state struct {
 // stateOf asks the runtime for the container's state.
 func stateOf(ts *testscript.TestScript, id string) state {
 	j := startRuntime(ts, []string{"state", id})
-	err := j.cmd.Wait()
-	if err != nil {
-		ts.Fatalf("state %s: %v\n%s", id, err, ts.ReadFile(j.errOut))
+	if code := waitJob(ts, j); code != 0 {
+		ts.Fatalf("state %s: exit code %d", id, code)
 	}
 	var s state
 	ts.Check(json.Unmarshal([]byte(ts.ReadFile(j.out)), &s))
@@ -97,7 +96,7 @@ func cmdWaitExit(ts *testscript.TestScript, neg bool, args []string) {
 		if pid == 0 {
 			continue
 		}
-		ended, err := world.WaitExit(pid, world.Deadline())
+		ended, err := world.WaitExit(pid, world.Soon())
 		ts.Check(err)
 		if !ended {
 			ts.Fatalf("container %s has not ended", id)
@@ -113,7 +112,7 @@ func cmdGone(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(ts.ReadFile(args[0])))
 	ts.Check(err)
-	until := world.Deadline()
+	until := world.Soon()
 	if neg {
 		until = time.Now()
 	}
@@ -147,7 +146,7 @@ func cmdWaitLine(ts *testscript.TestScript, neg bool, args []string) {
 		if re.Match(data) {
 			return
 		}
-		some, err := world.WaitReadable(fd, world.Deadline())
+		some, err := world.WaitReadable(fd, world.Soon())
 		ts.Check(err)
 		if !some {
 			ts.Fatalf("%s never had a line that matches %q:\n%s", args[0], args[1], data)

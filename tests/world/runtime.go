@@ -44,10 +44,6 @@ func FindRuntime() (Runtime, error) {
 var notYet = []string{
 	"apparmor",
 	"exec",
-	"limits", // linux.resources beyond devices
-	"pause",
-	"seccomp",
-	"userns",
 }
 
 // Condition answers what scripts ask in brackets:

@@ -171,6 +171,16 @@ func Deadline() time.Time {
 	return time.Unix(s, 0)
 }
 
+// Soon returns when a wait inside of a world for one thing should be given up:
+// long after it ought to have happened, and before the world is ended.
+func Soon() time.Time {
+	soon := time.Now().Add(20 * time.Second * time.Duration(patience()))
+	if d := Deadline(); d.Before(soon) {
+		return d
+	}
+	return soon
+}
+
 func readFromStart(f *os.File) ([]byte, error) {
 	st, err := f.Stat()
 	if err != nil {

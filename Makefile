@@ -1,0 +1,70 @@
+# gourd: a container runtime. `make help` tells what can be made.
+
+# There is one way to build: static, without cgo. The tag leaves out of the
+# command line library what only generates its documentation (it saves 0.3 ms at
+# every start).
+export CGO_ENABLED = 0
+GO          ?= go
+TAGS        := urfave_cli_no_docs
+BUILD_FLAGS := -trimpath -tags $(TAGS)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+# The architectures that must build; the tests run on the machine's own.
+ARCHES := amd64 arm64 riscv64
+
+# One script of tests/integration alone: make script SCRIPT=kill RUNTIME=runc
+SCRIPT  ?= .
+RUNTIME ?= $(CURDIR)/bin/gourd
+
+# Suites that drive the built binary, as root; all other packages are unit tests.
+SUITES := ./tests/integration ./tests/engines
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test test-unit test-integration test-engines test-oracle script lint cross deps clean
+
+help: ## this text
+	@echo 'gourd, a container runtime. What can be made:'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo 'Most need root: containers do. Tests look at $$GOURD_RUNTIME, or bin/gourd.'
+
+build: ## bin/gourd, the static binary
+	$(GO) build $(BUILD_FLAGS) -ldflags '-s -w' -o bin/gourd .
+
+demo: build ## build, then run a first container, which says what it sees
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	bin/gourd spec --hello --bundle "$$dir/hello" && \
+	bin/gourd --root "$$dir/state" run --bundle "$$dir/hello" hello
+
+test: deps build lint test-unit test-integration test-engines ## everything: install what the tests need, then run them all
+
+test-unit: ## the tests of the packages, in seconds; more of them as root
+	$(GO) test -tags $(TAGS) $$($(GO) list -tags $(TAGS) ./... | grep -v -E '/tests/(integration|engines|vm|bench)$$')
+
+test-integration: build ## real containers: the scripts of tests/integration
+	GOURD_RUNTIME=$(CURDIR)/bin/gourd $(GO) test -count=1 -timeout 20m ./tests/integration
+
+test-engines: build ## dockerd and containerd with gourd as their runtime
+	GOURD_RUNTIME=$(CURDIR)/bin/gourd $(GO) test -count=1 -timeout 20m ./tests/engines
+
+test-oracle: ## the same scripts against Debian's runc: shows a wrong test
+	GOURD_RUNTIME=runc $(GO) test -count=1 -timeout 20m $(SUITES)
+
+script: ## one integration script: make script SCRIPT=kill [RUNTIME=runc]
+	GOURD_RUNTIME=$(RUNTIME) $(GO) test -count=1 -v ./tests/integration -run 'TestScripts/^$(SCRIPT)$$'
+
+lint: cross ## gofmt, go vet, staticcheck, and a build for every architecture
+	@bad=$$(gofmt -l .) && if [ -n "$$bad" ]; then echo "gofmt would change:" $$bad; exit 1; fi
+	$(GO) vet -tags $(TAGS) ./...
+	$(GO) run $(STATICCHECK) -tags $(TAGS) ./...
+
+cross: ## build for every architecture, without keeping it
+	@for a in $(ARCHES); do echo "GOARCH=$$a go build"; GOARCH=$$a $(GO) build $(BUILD_FLAGS) -o /dev/null . || exit 1; done
+
+deps: ## Debian packages and Go modules that the tests need; a no-op where they are
+	tests/install-deps
+	tests/debian-rootfs
+	$(GO) mod download
+
+clean: ## remove what was built (the Debian of the tests stays in the cache)
+	rm -rf bin coverage

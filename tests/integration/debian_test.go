@@ -1,0 +1,73 @@
+package integration
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+)
+
+// cmdDebian is "debian DIR [JQ]...": a bundle in DIR whose rootfs is a Debian
+// (made by tests/debian-rootfs; what the container writes goes to an overlay)
+// and whose config.json is one that Docker wrote for "docker run", with only
+// what named Docker's own files adapted, and edited by each JQ.
+func cmdDebian(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: debian DIR [jq expression]...")
+	}
+	dir := ts.MkAbs(args[0])
+	lower, err := debianRootfs()
+	ts.Check(err)
+	rootfs, upper, work := filepath.Join(dir, "rootfs"), filepath.Join(dir, "upper"), filepath.Join(dir, "work")
+	for _, d := range []string{rootfs, upper, work} {
+		ts.Check(os.MkdirAll(d, 0o755))
+	}
+	ts.Check(unix.Mount("overlay", rootfs, "overlay", 0,
+		fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", lower, upper, work)))
+	d := driverOf(ts)
+	d.mounts = append(d.mounts, rootfs)
+
+	config, err := os.ReadFile("testdata/docker-20.10-run-sleep.json")
+	ts.Check(err)
+	ts.Check(os.WriteFile(filepath.Join(dir, "config.json"), config, 0o644))
+	edits := []string{
+		// The files that Docker generates for each container.
+		`(.mounts[] | select(.source | startswith("/var/lib/docker"))).source |= "\($WORK)/docker/" + (split("/") | last)`,
+		// Docker's hook tells Docker; this one tells the test.
+		`.hooks.prestart = [{path: "/bin/sh", args: ["sh", "-c", "cat >\($WORK)/docker/prestart"]}]`,
+	}
+	if ok, err := d.runtime.Condition("has:seccomp"); err != nil || !ok {
+		edits = append(edits, "del(.linux.seccomp)")
+	}
+	edit(ts, dir, append(edits, args[1:]...))
+	ts.Check(os.MkdirAll(filepath.Join(d.work, "docker"), 0o755))
+	for name, text := range map[string]string{
+		"hostname":    "7dcaaa1d404a\n",
+		"hosts":       "127.0.0.1\tlocalhost\n",
+		"resolv.conf": "nameserver 192.0.2.1\n",
+	} {
+		ts.Check(os.WriteFile(filepath.Join(d.work, "docker", name), []byte(text), 0o644))
+	}
+}
+
+// debianRootfs returns the directory that tests/debian-rootfs made.
+func debianRootfs() (string, error) {
+	arch, err := exec.Command("dpkg", "--print-architecture").Output()
+	if err != nil {
+		arch = []byte(runtime.GOARCH)
+	}
+	cache := os.Getenv("XDG_CACHE_HOME")
+	if cache == "" {
+		cache = "/var/cache"
+	}
+	dir := filepath.Join(cache, "gourd-tests", "debian-bookworm-"+strings.TrimSpace(string(arch)))
+	if _, err := os.Stat(dir); err != nil {
+		return "", fmt.Errorf("no Debian to run, tests/debian-rootfs makes it: %w", err)
+	}
+	return dir, nil
+}

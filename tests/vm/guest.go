@@ -1,0 +1,69 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// reportPort is the virtio-serial port by which events leave the machine; QEMU
+// gives it this name (see boot).
+const reportPort = "/dev/virtio-ports/report"
+
+// guest is what the machine's own service runs: the steps of the plan, in
+// order, each of their lines sent out as an event.
+func guest() error {
+	port, err := os.OpenFile(reportPort, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer port.Close()
+	out := json.NewEncoder(port)
+	var lost error
+	emit := func(e event) {
+		if err := out.Encode(e); err != nil && lost == nil {
+			lost = fmt.Errorf("write %s: %w", reportPort, err)
+		}
+	}
+	for _, line := range describe() {
+		emit(event{Step: aboutMachine, Output: line})
+	}
+	p, err := readPlan(payloadDir)
+	if err != nil {
+		emit(event{Step: aboutMachine, Error: err.Error(), Ended: true, Exit: -1})
+		return err
+	}
+	for _, s := range p.Steps {
+		fmt.Printf("step %s\n", s.Name) // for the console
+		s.run(payloadDir, emit)
+	}
+	emit(event{Step: allEnded})
+	return lost
+}
+
+// describe tells what this machine is, as far as tests care.
+func describe() []string {
+	var u unix.Utsname
+	var lines []string
+	if err := unix.Uname(&u); err == nil {
+		lines = append(lines, "kernel: "+unix.ByteSliceToString(u.Release[:]))
+	}
+	for _, f := range []struct{ what, path string }{
+		{"system", "/etc/debian_version"},
+		{"pid 1", "/proc/1/comm"},
+		{"controllers", "/sys/fs/cgroup/cgroup.controllers"},
+		{"security modules", "/sys/kernel/security/lsm"},
+		{"processors", "/sys/devices/system/cpu/online"},
+	} {
+		data, err := os.ReadFile(f.path)
+		text := strings.TrimSpace(string(data))
+		if err != nil {
+			text = err.Error()
+		}
+		lines = append(lines, f.what+": "+text)
+	}
+	return lines
+}

@@ -1,0 +1,267 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// options are the command line.
+type options struct {
+	full, host    bool
+	gourd         string
+	scripts       string
+	accel         string
+	minutes       int
+	report, debug string
+}
+
+func main() {
+	// The machine dies with the thread that started it, so that thread must stay.
+	runtime.LockOSThread()
+	if len(os.Args) == 2 && os.Args[1] == "guest" {
+		if err := guest(); err != nil {
+			fmt.Fprintln(os.Stderr, "vm:", err)
+			os.Exit(2)
+		}
+		return
+	}
+	var o options
+	flag.BoolVar(&o.full, "full", false, "run every script, in every way that is built, and not only those marked [vm]")
+	flag.BoolVar(&o.host, "host", false, "run every script on this host, without a machine")
+	flag.StringVar(&o.gourd, "gourd", "bin/gourd", "the runtime under test, a static binary")
+	flag.StringVar(&o.scripts, "scripts", "", "only these scripts, by name, separated by commas")
+	flag.StringVar(&o.accel, "accel", "tcg", "QEMU's accelerator: tcg (software) or kvm")
+	flag.IntVar(&o.minutes, "minutes", 0, "how long all may take before the machine is taken for hung (default 30, with --full 120)")
+	flag.StringVar(&o.report, "report", "", "write the report to this file, too; with --full it goes to docs/results")
+	flag.StringVar(&o.debug, "debug", "", "keep the payload, its disk and the console's log in this directory")
+	flag.Parse()
+	r, err := run(o)
+	if r != nil {
+		r.tell(os.Stdout)
+	}
+	switch {
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "vm:", err)
+		os.Exit(2)
+	case r.trouble != nil:
+		os.Exit(2)
+	case r.failed():
+		os.Exit(1)
+	}
+}
+
+// run does what o asks for. The report is nil if it came to none.
+func run(o options) (*report, error) {
+	repo, err := repository()
+	if err != nil {
+		return nil, err
+	}
+	if o.minutes == 0 {
+		o.minutes = 30
+		if o.full || o.host {
+			o.minutes = 120
+		}
+	}
+	if err := check(o); err != nil {
+		return nil, err
+	}
+	all, err := findScripts(filepath.Join(repo, "tests/integration/testdata"))
+	if err != nil {
+		return nil, err
+	}
+	dir := o.debug
+	if dir == "" {
+		if dir, err = os.MkdirTemp("/var/tmp", "gourd-vm-"); err != nil {
+			return nil, err
+		}
+		defer os.RemoveAll(dir)
+	} else if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return nil, err
+	}
+	p := payload{dir: filepath.Join(dir, "payload"), repo: repo}
+	if err := os.RemoveAll(p.dir); err != nil { // of an earlier --debug
+		return nil, err
+	}
+	r := &report{}
+	names, pl := choose(o, all, p.dir, r)
+	if err := p.pack(o.gourd, pl); err != nil {
+		return nil, err
+	}
+	if err := p.packDebian(o, names); err != nil {
+		return nil, err
+	}
+	for _, s := range pl.Steps {
+		r.results = append(r.results, &result{step: s})
+	}
+	if o.host {
+		runHere(p.dir, pl, r)
+	} else if err := runThere(o, dir, p, r); err != nil {
+		return nil, err
+	}
+	for _, s := range r.results {
+		if err := s.read(); err != nil {
+			return r, err
+		}
+	}
+	return r, save(o, repo, r)
+}
+
+// check finds what is missing before anything is done.
+func check(o options) error {
+	if os.Geteuid() != 0 {
+		return errors.New("this needs root: the tests make containers, and the machine's disk has files of root's")
+	}
+	if _, err := os.Stat(o.gourd); err != nil {
+		return fmt.Errorf("the runtime under test: %w (make build)", err)
+	}
+	if o.host {
+		var st unix.Statfs_t
+		if err := unix.Statfs("/sys/fs/cgroup", &st); err != nil {
+			return fmt.Errorf("statfs /sys/fs/cgroup: %w", err)
+		}
+		if st.Type != unix.CGROUP2_SUPER_MAGIC {
+			return errors.New("/sys/fs/cgroup is not cgroup v2 here, so the controllers are not to be had: use make test-vm")
+		}
+		return needs("jq", "busybox")
+	}
+	if runtime.GOARCH != "amd64" {
+		return errors.New("the machine is for amd64 only; with cgroup v2, make test-host runs the same tests here")
+	}
+	return needs("qemu-system-x86_64", "mmdebstrap", "mke2fs")
+}
+
+// choose decides which scripts run and how, and puts into the report what is
+// left out. Where payload is used in a step it is the payload's place there.
+func choose(o options, all scripts, payload string, r *report) ([]string, plan) {
+	var pl plan
+	slow := []string{"GOURD_TEST_PATIENCE=5"} // emulation is some ten times slower
+	if !o.host {
+		payload = payloadDir
+		slow = append(slow, "XDG_CACHE_HOME="+payloadDir+"/"+cacheInPayload)
+	}
+	switch {
+	case o.host:
+		r.title, slow = "The tests on this host", nil
+	case o.full:
+		r.title = "Every test in the virtual machine"
+	default:
+		r.title = "The tests that need the virtual machine"
+	}
+	names := all.marked
+	if o.full || o.host {
+		names = all.all()
+	}
+	if o.scripts != "" {
+		names = strings.Split(o.scripts, ",")
+		pl.Steps = append(pl.Steps, scriptStep("scripts as root", payload, names, o.minutes, slow...))
+		r.left = append(r.left, fmt.Sprintf("all but the %d scripts that were asked for", len(names)))
+		return names, pl
+	}
+	pl.Steps = append(pl.Steps,
+		cgroupStep(min(10, o.minutes)),
+		scriptStep("scripts as root", payload, names, o.minutes, slow...))
+	if len(names) < len(all.all()) {
+		r.left = append(r.left, fmt.Sprintf("%d scripts that show the same on any machine (make test-integration; here: make test-vm-full): %s",
+			len(all.others), strings.Join(all.others, " ")))
+	}
+	for _, w := range ways() {
+		switch {
+		case w.notYet != "":
+			r.left = append(r.left, fmt.Sprintf("NOT BUILT YET: all %d scripts %s", len(all.all()), w.notYet))
+		case w.name != "root" && (o.full || o.host):
+			pl.Steps = append(pl.Steps, scriptStep("scripts "+w.name, payload, names, o.minutes, slices.Concat(slow, w.env)...))
+		}
+	}
+	return names, pl
+}
+
+// packDebian adds a Debian to the payload where a script wants one.
+func (p payload) packDebian(o options, names []string) error {
+	if o.host {
+		return nil // it finds the cache's
+	}
+	want, err := wantDebian(filepath.Join(p.repo, "tests/integration/testdata"), names)
+	if err != nil || !want {
+		return err
+	}
+	return p.addDebian()
+}
+
+// runHere runs the plan on this host.
+func runHere(payload string, pl plan, r *report) {
+	r.machine = describe()
+	take := taker(r)
+	for _, s := range pl.Steps {
+		s.run(payload, take)
+	}
+}
+
+// runThere runs the plan of the payload in the machine.
+func runThere(o options, dir string, p payload, r *report) error {
+	say := func(format string, args ...any) { fmt.Printf("vm: "+format+"\n", args...) }
+	m, err := theMachine().obtain(say)
+	if err != nil {
+		return err
+	}
+	image := filepath.Join(dir, "payload.img")
+	if err := os.RemoveAll(image); err != nil {
+		return err
+	}
+	if err := makeDisk(image, p.dir, 2000); err != nil {
+		return err
+	}
+	b := boot{machine: m, payload: image, accel: o.accel, dir: dir, limit: time.Duration(o.minutes) * time.Minute}
+	say("booting; the console's log is %s", b.console())
+	r.trouble = b.run(taker(r))
+	return nil
+}
+
+// taker returns what puts events into the report, and tells on the terminal
+// how far it is.
+func taker(r *report) func(event) {
+	begun := time.Now()
+	return func(e event) {
+		if e.Step == aboutMachine {
+			r.machine = append(r.machine, e.Output+e.Error)
+			return
+		}
+		i := slices.IndexFunc(r.results, func(s *result) bool { return s.step.Name == e.Step })
+		if i < 0 {
+			return // the last event
+		}
+		r.results[i].take(e)
+		if line := strings.TrimLeft(e.Output, " \x16"); strings.HasPrefix(line, "--- ") {
+			fmt.Printf("%5.0fs %s\n", time.Since(begun).Seconds(), line)
+		}
+	}
+}
+
+// save writes the report where it is wanted.
+func save(o options, repo string, r *report) error {
+	now := time.Now()
+	path := o.report
+	if path == "" && o.full && o.scripts == "" {
+		dir := filepath.Join(repo, "docs/results")
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		path = filepath.Join(dir, "vm-"+now.UTC().Format("2006-01-02")+".md")
+	}
+	if path == "" {
+		return nil
+	}
+	fmt.Println("vm: the report is", path)
+	return r.write(path, commitOf(repo), now)
+}

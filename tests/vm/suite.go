@@ -1,0 +1,119 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// A way is one manner of running the integration scripts.
+type way struct {
+	name   string
+	env    []string
+	notYet string // why it cannot be run yet; empty where it can
+}
+
+// ways are the manners in which --full runs every script.
+func ways() []way {
+	return []way{
+		{name: "root"},
+		{name: "userns", notYet: "as root with a user namespace: the scripts' bundles cannot be given one as a whole yet"},
+		{name: "rootless", notYet: "under the user's own systemd manager: the worlds that scripts run in are made by root only"},
+	}
+}
+
+// scripts are the integration scripts, by name.
+type scripts struct{ marked, others []string }
+
+// mark is how a script says that it is for a machine made for tests: a line
+// with that condition, most often "[!vm] skip".
+var mark = regexp.MustCompile(`(?m)^\[!?vm\]`)
+
+// debianWord is how a script asks for a Debian root filesystem.
+var debianWord = regexp.MustCompile(`(?m)^(\[[^]]*\] )*debian `)
+
+// findScripts sorts the scripts of the directory.
+func findScripts(dir string) (s scripts, err error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.txtar"))
+	if err != nil {
+		return s, err
+	}
+	if len(files) == 0 {
+		return s, fmt.Errorf("no scripts in %s", dir)
+	}
+	slices.Sort(files)
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			return s, err
+		}
+		name := strings.TrimSuffix(filepath.Base(f), ".txtar")
+		if mark.Match(text) {
+			s.marked = append(s.marked, name)
+		} else {
+			s.others = append(s.others, name)
+		}
+	}
+	return s, nil
+}
+
+// all returns every script.
+func (s scripts) all() []string {
+	all := slices.Concat(s.marked, s.others)
+	slices.Sort(all)
+	return all
+}
+
+// wantDebian tells whether one of the scripts of dir asks for a Debian.
+func wantDebian(dir string, names []string) (bool, error) {
+	for _, name := range names {
+		text, err := os.ReadFile(filepath.Join(dir, name+".txtar"))
+		if err != nil {
+			return false, err
+		}
+		if debianWord.Match(text) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// scriptStep is the step that runs the named scripts.
+func scriptStep(name, payload string, names []string, minutes int, env ...string) step {
+	quoted := make([]string, len(names))
+	for i, n := range names {
+		quoted[i] = regexp.QuoteMeta(n)
+	}
+	return step{
+		Name: name,
+		Dir:  "integration",
+		Args: testArgs("./integration.test", "^TestScripts$/^("+strings.Join(quoted, "|")+")$", minutes),
+		Env: append([]string{
+			"GOURD_RUNTIME=" + payload + "/gourd",
+			"GOURD_TEST_VM=1",
+		}, env...),
+		Minutes: minutes,
+	}
+}
+
+// cgroupStep is the step that runs the tests of package cgroups: on most other
+// machines they find no controllers.
+func cgroupStep(minutes int) step {
+	return step{
+		Name:    "package cgroups",
+		Dir:     "cgroups",
+		Args:    testArgs("./cgroups.test", ".", minutes),
+		Env:     []string{"GOURD_TEST_VM=1"},
+		Minutes: minutes,
+	}
+}
+
+// testArgs is the command line of a test binary; go test's own limit, which
+// shows where every goroutine hangs, is before the step's.
+func testArgs(binary, run string, minutes int) []string {
+	return []string{binary, "-test.v=test2json", "-test.run=" + run, "-test.parallel=2",
+		fmt.Sprintf("-test.timeout=%dm", max(1, minutes-1))}
+}

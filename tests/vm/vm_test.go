@@ -1,0 +1,264 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestReadTests(t *testing.T) {
+	const in = `{"Action":"start"}
+{"Action":"run","Test":"TestScripts"}
+{"Action":"run","Test":"TestScripts/a"}
+{"Action":"output","Test":"TestScripts/a","Output":"=== RUN   TestScripts/a\n"}
+{"Action":"output","Test":"TestScripts/a","Output":"    script_test.go:7: not built yet\n"}
+{"Action":"output","Test":"TestScripts/a","Output":"    --- SKIP: TestScripts/a (0.1s)\n"}
+{"Action":"skip","Test":"TestScripts/a"}
+{"Action":"run","Test":"TestScripts/b"}
+{"Action":"output","Test":"TestScripts/b","Output":"    world.go:7: > runtime run\n"}
+{"Action":"output","Test":"TestScripts/b","Output":"        exit code 1\n"}
+{"Action":"fail","Test":"TestScripts/b"}
+{"Action":"run","Test":"TestScripts/c"}
+{"Action":"pass","Test":"TestOther"}
+{"Action":"fail","Test":"TestScripts"}
+{"Action":"output","Output":"FAIL\n"}
+{"Action":"fail"}
+`
+	tests, err := readTests(strings.NewReader(in))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := result{tests: tests}
+	names := func(action string) string {
+		var names []string
+		for _, o := range r.with(action) {
+			names = append(names, o.short())
+		}
+		return strings.Join(names, " ")
+	}
+	for action, want := range map[string]string{"skip": "a", "fail": "b", "": "c", "pass": "TestOther"} {
+		if got := names(action); got != want {
+			t.Errorf("%q: %q, want %q", action, got, want)
+		}
+	}
+	if got := r.with("skip")[0].reason(); got != "not built yet" {
+		t.Errorf("the reason is %q", got)
+	}
+	if got := r.with("fail")[0].output; len(got) != 2 {
+		t.Errorf("the failed test said %q", got)
+	}
+}
+
+func TestResultOfAStepThatDidNotEnd(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		events []event
+		failed bool
+	}{
+		{"nothing came", nil, true},
+		{"lines only", []event{{Output: "PASS"}}, true},
+		{"passed", []event{{Output: "PASS"}, {Ended: true}}, false},
+		{"failed", []event{{Ended: true, Exit: 1}}, true},
+		{"ended", []event{{Ended: true, Exit: -1, Error: "ended after 3 minutes"}}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var r result
+			for _, e := range tt.events {
+				r.take(e)
+			}
+			if r.failed() != tt.failed {
+				t.Errorf("failed = %v, want %v (%s)", r.failed(), tt.failed, r.why())
+			}
+		})
+	}
+}
+
+func TestStepRun(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		args []string
+		want []event
+	}{
+		{"passes", []string{"sh", "-c", "echo one; echo; printf $WORD"},
+			[]event{{Output: "one"}, {}, {Output: "two"}, {Ended: true}}},
+		{"fails", []string{"sh", "-c", "exit 3"}, []event{{Ended: true, Exit: 3}}},
+		{"is killed", []string{"sh", "-c", "kill -9 $$"}, []event{{Ended: true, Exit: -1, Error: "ended by killed"}}},
+		{"is not there", []string{"/nonexistent"}, []event{{Ended: true, Exit: -1, Error: "fork/exec /nonexistent: no such file or directory"}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var got []event
+			s := step{Name: "s", Args: tt.args, Env: []string{"WORD=two"}, Minutes: 5}
+			s.run(t.TempDir(), func(e event) { got = append(got, e) })
+			for i := range tt.want {
+				tt.want[i].Step = "s"
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("events %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestReadEvents(t *testing.T) {
+	var got []string
+	err := readEvents(strings.NewReader(`{"Step":"a","Output":"x"}`+"\n"+`{"Step":"(end)"}`+"\n"),
+		func(e event) { got = append(got, e.Step) })
+	if err != nil || !slices.Equal(got, []string{"a", "(end)"}) {
+		t.Errorf("events %q, %v", got, err)
+	}
+	if err := readEvents(strings.NewReader("{\"Step\":\n"), func(event) {}); err == nil {
+		t.Error("half an event is no error")
+	}
+}
+
+func TestFindScripts(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"marked.txtar":  "# text\n[!vm] skip 'needs io'\n",
+		"half.txtar":    "bundle b\n[vm] runtime run --bundle b c\n",
+		"plain.txtar":   "bundle b # [vm]\n",
+		"debian.txtar":  "[gourd] debian b\n",
+		"no-script.txt": "[!vm] skip\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := findScripts(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"half", "marked"}; !slices.Equal(s.marked, want) {
+		t.Errorf("marked %q, want %q", s.marked, want)
+	}
+	if want := []string{"debian", "plain"}; !slices.Equal(s.others, want) {
+		t.Errorf("others %q, want %q", s.others, want)
+	}
+	for _, tt := range []struct {
+		names []string
+		want  bool
+	}{{s.marked, false}, {s.all(), true}} {
+		if got, err := wantDebian(dir, tt.names); err != nil || got != tt.want {
+			t.Errorf("wantDebian(%q) = %v, %v", tt.names, got, err)
+		}
+	}
+	if _, err := findScripts(t.TempDir()); err == nil {
+		t.Error("a directory without scripts is no error")
+	}
+}
+
+// What is not run is always told.
+func TestChooseTellsWhatIsLeftOut(t *testing.T) {
+	all := scripts{marked: []string{"vm-a"}, others: []string{"b", "c.d"}}
+	for _, tt := range []struct {
+		name string
+		o    options
+		run  []string
+		left []string
+	}{
+		{"marked", options{minutes: 9}, []string{"vm-a"}, []string{"2 scripts", "user namespace", "user's own systemd"}},
+		{"full", options{minutes: 9, full: true}, []string{"b", "c.d", "vm-a"}, []string{"user namespace", "user's own systemd"}},
+		{"host", options{minutes: 9, host: true}, []string{"b", "c.d", "vm-a"}, []string{"user namespace", "user's own systemd"}},
+		{"some", options{minutes: 9, scripts: "b"}, []string{"b"}, []string{"all but the 1"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var r report
+			names, pl := choose(tt.o, all, "/here", &r)
+			if !slices.Equal(names, tt.run) {
+				t.Errorf("runs %q, want %q", names, tt.run)
+			}
+			if len(r.left) != len(tt.left) {
+				t.Fatalf("left out: %q", r.left)
+			}
+			for i, want := range tt.left {
+				if !strings.Contains(r.left[i], want) {
+					t.Errorf("left out: %q, want something of %q", r.left[i], want)
+				}
+			}
+			last := pl.Steps[len(pl.Steps)-1]
+			wantEnv := "GOURD_RUNTIME=" + payloadDir + "/gourd"
+			if tt.o.host {
+				wantEnv = "GOURD_RUNTIME=/here/gourd"
+			}
+			if !slices.Contains(last.Env, wantEnv) {
+				t.Errorf("the environment is %q, want %s in it", last.Env, wantEnv)
+			}
+		})
+	}
+}
+
+func TestRecipeKey(t *testing.T) {
+	r := theMachine()
+	if r.key() != theMachine().key() {
+		t.Error("the same recipe has two keys")
+	}
+	r.Packages = append(r.Packages, "another")
+	if r.key() == theMachine().key() {
+		t.Error("another recipe has the same key")
+	}
+}
+
+// A machine that says nothing more is told apart from tests that fail, and its
+// console's end is shown.
+func TestBootTroubles(t *testing.T) {
+	for _, tt := range []struct {
+		name, qemu string
+		limit      time.Duration
+		want       string // in the error; "" for none
+	}{
+		{"all ran", `echo '{"Step":"(end)"}'`, time.Hour, ""},
+		{"off too early", `echo '{"Step":"s","Output":"half"}'`, time.Hour, `before all was run; it last said s: "half"`},
+		{"no QEMU as it should be", `echo bad option >&2; exit 1`, time.Hour, "bad option"},
+		{"hangs", `echo '{"Step":"s","Output":"half"}'; exec sleep 1000`, 5 * time.Second, `was ended after 5s; it last said s: "half"`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			script := "#!/bin/sh\nprintf 'one\\033[0m\\r\\ntwo\\n' >" + dir + "/console.log\n" + tt.qemu + "\n"
+			if err := os.WriteFile(filepath.Join(dir, "qemu-system-x86_64"), []byte(script), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+			err := boot{dir: dir, limit: tt.limit}.run(func(event) {})
+			var trouble *errMachine
+			switch {
+			case tt.want == "" && err == nil:
+			case tt.want == "" || !errors.As(err, &trouble):
+				t.Errorf("error %v", err)
+			case !strings.Contains(trouble.why, tt.want):
+				t.Errorf("why: %s, want %q in it", trouble.why, tt.want)
+			case trouble.console != "one\ntwo":
+				t.Errorf("the console's end is %q", trouble.console)
+			}
+		})
+	}
+}
+
+func TestReportIsWritten(t *testing.T) {
+	s := &result{step: step{Name: "scripts as root"}, end: event{Ended: true, Exit: 1}, tests: []outcome{
+		{"TestScripts/a", "pass", nil},
+		{"TestScripts/b", "fail", []string{"exit code 1"}},
+		{"TestScripts/c", "skip", []string{"    x.go:1: not here"}},
+	}}
+	r := report{title: "T", machine: []string{"kernel: 6.12"}, results: []*result{s}, left: []string{"much"}}
+	path := filepath.Join(t.TempDir(), "r.md")
+	if err := r.write(path, "commit x", time.Unix(0, 0)); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"1 January 1970", "commit x", "- kernel: 6.12", "- much",
+		"| scripts as root | 1 | 1 | 1 | exit code 1 |",
+		"- scripts as root: a\n", "exit code 1\n```", "c: not here",
+	} {
+		if !strings.Contains(string(data), want) {
+			t.Errorf("%q is not in the report:\n%s", want, data)
+		}
+	}
+}
