@@ -20,7 +20,7 @@ RUNTIME ?= $(CURDIR)/bin/gourd
 SUITES := ./tests/integration ./tests/engines
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-unit test-integration test-engines test-oracle script lint cross deps clean
+.PHONY: help build demo test test-unit test-integration test-engines test-oracle test-vm test-vm-full test-host script lint cross deps clean
 
 help: ## this text
 	@echo 'gourd, a container runtime. What can be made:'
@@ -39,7 +39,7 @@ demo: build ## build, then run a first container, which says what it sees
 test: deps build lint test-unit test-integration test-engines ## everything: install what the tests need, then run them all
 
 test-unit: ## the tests of the packages, in seconds; more of them as root
-	$(GO) test -tags $(TAGS) $$($(GO) list -tags $(TAGS) ./... | grep -v -E '/tests/(integration|engines|vm|bench)$$')
+	$(GO) test -tags $(TAGS) $$($(GO) list -tags $(TAGS) ./... | grep -v -E '/tests/(integration|engines|bench)$$')
 
 test-integration: build ## real containers: the scripts of tests/integration
 	GOURD_RUNTIME=$(CURDIR)/bin/gourd $(GO) test -count=1 -timeout 20m ./tests/integration
@@ -49,6 +49,17 @@ test-engines: build ## dockerd and containerd with gourd as their runtime
 
 test-oracle: ## the same scripts against Debian's runc: shows a wrong test
 	GOURD_RUNTIME=runc $(GO) test -count=1 -timeout 20m $(SUITES)
+
+test-vm: build ## in a virtual machine: what only it can show (cgroup v2 controllers)
+	tests/vm/install-deps
+	$(GO) run -tags $(TAGS) ./tests/vm --gourd bin/gourd
+
+test-vm-full: build deps ## every script in the virtual machine; the report goes to docs/results
+	tests/vm/install-deps
+	$(GO) run -tags $(TAGS) ./tests/vm --full --gourd bin/gourd
+
+test-host: build deps ## every script on this host, which must have a pure cgroup v2
+	$(GO) run -tags $(TAGS) ./tests/vm --host --gourd bin/gourd
 
 script: ## one integration script: make script SCRIPT=kill [RUNTIME=runc]
 	GOURD_RUNTIME=$(RUNTIME) $(GO) test -count=1 -v ./tests/integration -run 'TestScripts/^$(SCRIPT)$$'

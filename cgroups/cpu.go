@@ -107,5 +107,53 @@ func sharesToWeight(shares uint64) uint64 {
 		return 10000
 	}
 	l := math.Log2(float64(shares))
-	return uint64(math.Ceil(math.Pow(10, (l*l+125*l)/612.0-7.0/34.0)))
+	// The conversion keeps the product from being fused with the sum, which
+	// would round differently on some architectures.
+	return uint64(math.Ceil(math.Pow(10, (float64(l*l)+125*l)/612.0-7.0/34.0)))
+}
+
+// CPUStats is CPU time in nanoseconds.
+type CPUStats struct {
+	Usage      CPUUsage   `json:"usage,omitzero"`
+	Throttling Throttling `json:"throttling,omitzero"`
+	PSI        *PSI       `json:"psi,omitempty"`
+}
+
+// CPUUsage is the time used, in nanoseconds.
+type CPUUsage struct {
+	Total  uint64 `json:"total,omitempty"`
+	Kernel uint64 `json:"kernel"`
+	User   uint64 `json:"user"`
+}
+
+// Throttling tells how often, and for how many nanoseconds, cpu.max held the
+// container back.
+type Throttling struct {
+	Periods          uint64 `json:"periods,omitempty"`
+	ThrottledPeriods uint64 `json:"throttledPeriods,omitempty"`
+	ThrottledTime    uint64 `json:"throttledTime,omitempty"`
+}
+
+func statCPU(dir int, s *Stats) (err error) {
+	if s.CPU.PSI, err = readPSI(dir, "cpu.pressure"); err != nil {
+		return err
+	}
+	const usec = 1000
+	u, t := &s.CPU.Usage, &s.CPU.Throttling
+	return eachKey(dir, "cpu.stat", func(key string, n uint64) {
+		switch key {
+		case "usage_usec":
+			u.Total = n * usec
+		case "user_usec":
+			u.User = n * usec
+		case "system_usec":
+			u.Kernel = n * usec
+		case "nr_periods":
+			t.Periods = n
+		case "nr_throttled":
+			t.ThrottledPeriods = n
+		case "throttled_usec":
+			t.ThrottledTime = n * usec
+		}
+	})
 }

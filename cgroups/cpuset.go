@@ -1,6 +1,7 @@
 package cgroups
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/gourd-oci/gourd/internal/defect"
@@ -31,4 +32,42 @@ func compileCpuset(c *specs.LinuxCPU, d *defect.List) []Write {
 		ws = append(ws, Write{Controller: "cpuset", File: f.file, Value: list, From: f.from})
 	}
 	return ws
+}
+
+// CPUSetStats is where the container may run. Cpus and Mems are what is in
+// effect; the rest is of cgroup v1, which runc prints all the same.
+type CPUSetStats struct {
+	CPUs                  []uint16 `json:"cpus,omitempty"`
+	CPUExclusive          uint64   `json:"cpu_exclusive"`
+	Mems                  []uint16 `json:"mems,omitempty"`
+	MemHardwall           uint64   `json:"mem_hardwall"`
+	MemExclusive          uint64   `json:"mem_exclusive"`
+	MemoryMigrate         uint64   `json:"memory_migrate"`
+	MemorySpreadPage      uint64   `json:"memory_spread_page"`
+	MemorySpreadSlab      uint64   `json:"memory_spread_slab"`
+	MemoryPressure        uint64   `json:"memory_pressure"`
+	SchedLoadBalance      uint64   `json:"sched_load_balance"`
+	SchedRelaxDomainLevel int64    `json:"sched_relax_domain_level"`
+}
+
+func statCpuset(dir int, s *Stats) error {
+	for _, f := range [...]struct {
+		file string
+		to   *[]uint16
+	}{{"cpuset.cpus.effective", &s.CPUSet.CPUs}, {"cpuset.mems.effective", &s.CPUSet.Mems}} {
+		data, err := readAt(dir, f.file)
+		if err != nil {
+			return err
+		}
+		bits, err := listBits(string(data))
+		if err != nil {
+			return fmt.Errorf("read %s: %w", f.file, err)
+		}
+		for i := range len(bits) * 8 {
+			if bits[i/8]&(1<<(i%8)) != 0 {
+				*f.to = append(*f.to, uint16(i))
+			}
+		}
+	}
+	return nil
 }

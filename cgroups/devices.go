@@ -208,11 +208,14 @@ func (d *DeviceRules) add(r DeviceRule) {
 	if d.decides(&r) {
 		return
 	}
-	// Rights may be added to an equal rule, unless one between contradicts.
+	// An equal rule may be moved up to here and joined, unless one between
+	// contradicts.
 	for i := len(d.Rules) - 1; i >= 0; i-- {
 		o := &d.Rules[i]
 		if o.Major == r.Major && o.Minor == r.Minor && o.Allow == r.Allow {
-			o.Access |= r.Access
+			r.Access |= o.Access
+			d.Rules = slices.Delete(d.Rules, i, i+1)
+			d.add(r)
 			return
 		}
 		if o.Allow != r.Allow && o.overlaps(&r) {

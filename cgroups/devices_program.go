@@ -53,42 +53,58 @@ const devChar = 2
 func assemble(d *Devices) []linux.BPFInsn {
 	a := assembler{insns: make([]linux.BPFInsn, 0, 64)}
 	a.prologue(d)
-	allow, deny := a.label(), a.label()
-	verdict := func(ok bool) int {
-		if ok {
-			return allow
-		}
-		return deny
-	}
+	a.allow, a.deny = a.label(), a.label()
 	last := &d.Char // whose default the program falls through to
-	if !sameRules(&d.Char, &d.Block) {
+	char, block := d.Char.Rules, d.Block.Rules
+	n := shared(&d.Char, &d.Block)
+	switch {
+	case sameRules(&d.Char, &d.Block):
+		a.rules(char)
+	case n == len(block): // so are all of block's rules char's as well
+		at := a.label()
+		a.jump(opJumpNe, regKind, devChar, at)
+		a.rules(char[n:])
+		a.place(at)
+		a.rules(block)
+	case n == len(char):
+		at := a.label()
+		a.jump(opJumpEq, regKind, devChar, at)
+		a.rules(block[n:])
+		a.place(at)
+		a.rules(char)
+	case len(block) == 0:
+		a.jump(opJumpNe, regKind, devChar, a.verdict(d.Block.Allow))
+		a.rules(char)
+	case len(char) == 0:
 		last = &d.Block
-		block := verdict(d.Block.Allow)
-		if len(d.Block.Rules) > 0 {
-			block = a.label()
-		}
-		if len(d.Char.Rules) == 0 && len(d.Block.Rules) > 0 {
-			a.jump(opJumpEq, regKind, devChar, verdict(d.Char.Allow))
-		} else {
-			a.jump(opJumpNe, regKind, devChar, block)
-			a.rules(&d.Char, verdict)
-			if len(d.Block.Rules) > 0 {
-				a.jump(opJump, 0, 0, verdict(d.Char.Allow))
-			} else {
-				last = &d.Char
-			}
-		}
-		if len(d.Block.Rules) > 0 {
-			a.place(block)
-			a.rules(&d.Block, verdict)
-		}
-	} else {
-		a.rules(&d.Char, verdict)
+		a.jump(opJumpEq, regKind, devChar, a.verdict(d.Char.Allow))
+		a.rules(block)
+	default:
+		last = &d.Block
+		at := a.label()
+		a.jump(opJumpNe, regKind, devChar, at)
+		a.rules(char)
+		a.jump(opJump, 0, 0, a.verdict(d.Char.Allow))
+		a.place(at)
+		a.rules(block)
 	}
 	// The default of the last part first, so that it needs no jump.
-	a.exit(verdict(last.Allow), last.Allow, true)
-	a.exit(verdict(!last.Allow), !last.Allow, false)
+	a.exit(last.Allow, true)
+	a.exit(!last.Allow, false)
 	return a.finish()
+}
+
+// shared returns how many rules at the beginning, which the program comes to
+// last, both lists have in common, or -1 if what follows them differs.
+func shared(x, y *DeviceRules) int {
+	if x.Allow != y.Allow {
+		return -1
+	}
+	n := 0
+	for n < len(x.Rules) && n < len(y.Rules) && x.Rules[n] == y.Rules[n] {
+		n++
+	}
+	return n
 }
 
 func sameRules(x, y *DeviceRules) bool {
@@ -97,11 +113,21 @@ func sameRules(x, y *DeviceRules) bool {
 
 // assembler collects instructions and the jumps whose targets are not known yet.
 type assembler struct {
-	insns  []linux.BPFInsn
-	places []int // of each label, -1 while it is not placed
-	jumps  []struct{ at, label int }
+	insns       []linux.BPFInsn
+	places      []int // of each label, -1 while it is not placed
+	jumps       []struct{ at, label int }
+	allow, deny int // the labels of the ends
 }
 
+func (a *assembler) verdict(ok bool) int {
+	if ok {
+		return a.allow
+	}
+	return a.deny
+}
+
+// emit has the registers as little-endian machines do; those are all that gourd
+// is built for.
 func (a *assembler) emit(code uint8, dst, src uint8, off int16, imm int32) {
 	a.insns = append(a.insns, linux.BPFInsn{Code: code, Regs: src<<4 | dst, Off: off, Imm: imm})
 }
@@ -118,10 +144,10 @@ func (a *assembler) jump(code, dst uint8, imm int32, label int) {
 	a.emit(code, dst, 0, 0, imm)
 }
 
-// exit places label before a return of ok, unless nothing leads there: old
-// kernels refuse code that cannot be reached.
-func (a *assembler) exit(label int, ok, fallsThrough bool) {
-	reached := fallsThrough
+// exit places the end that returns ok, unless nothing leads there: old kernels
+// refuse code that cannot be reached.
+func (a *assembler) exit(ok, fallsThrough bool) {
+	label, reached := a.verdict(ok), fallsThrough
 	for _, j := range a.jumps {
 		reached = reached || j.label == label
 	}
@@ -180,18 +206,26 @@ func (a *assembler) prologue(d *Devices) {
 
 // rules emits the rules, the last one first, and falls through where they do
 // not decide.
-func (a *assembler) rules(d *DeviceRules, verdict func(bool) int) {
-	for i := len(d.Rules) - 1; i >= 0; {
-		major := d.Rules[i].Major
+func (a *assembler) rules(rules []DeviceRule) {
+	for i := len(rules) - 1; i >= 0; {
+		major := rules[i].Major
+		first := i
+		for i >= 0 && rules[i].Major == major {
+			i--
+		}
+		run := rules[i+1 : first+1]
+		if r := &rules[first]; r.Access == all && r.Minor < 0 { // it decides for the whole run
+			a.jump(opJumpEq, regMajor, int32(major), a.verdict(r.Allow))
+			continue
+		}
 		next := -1
 		if major >= 0 {
 			next = a.label()
 			a.jump(opJumpNe, regMajor, int32(major), next)
 		}
-		decided := false
-		for ; i >= 0 && d.Rules[i].Major == major; i-- {
-			if !decided {
-				decided = a.rule(&d.Rules[i], verdict(d.Rules[i].Allow), verdict(true))
+		for j := len(run) - 1; j >= 0; j-- {
+			if a.rule(&run[j]) {
+				break
 			}
 		}
 		if next >= 0 {
@@ -202,13 +236,13 @@ func (a *assembler) rules(d *DeviceRules, verdict func(bool) int) {
 
 // rule emits one rule without its major number, and tells whether nothing gets
 // past it.
-func (a *assembler) rule(r *DeviceRule, verdict, allow int) (decided bool) {
+func (a *assembler) rule(r *DeviceRule) (decided bool) {
 	if r.Access == all {
 		if r.Minor < 0 {
-			a.jump(opJump, 0, 0, verdict)
+			a.jump(opJump, 0, 0, a.verdict(r.Allow))
 			return true
 		}
-		a.jump(opJumpEq, regMinor, int32(r.Minor), verdict)
+		a.jump(opJumpEq, regMinor, int32(r.Minor), a.verdict(r.Allow))
 		return false
 	}
 	next := -1
@@ -218,9 +252,9 @@ func (a *assembler) rule(r *DeviceRule, verdict, allow int) (decided bool) {
 	}
 	if r.Allow {
 		a.emit(opAndImm, regAccess, 0, 0, int32(all&^r.Access))
-		a.jump(opJumpEq, regAccess, 0, allow)
+		a.jump(opJumpEq, regAccess, 0, a.allow)
 	} else {
-		a.jump(opJumpSet, regAccess, int32(r.Access), verdict)
+		a.jump(opJumpSet, regAccess, int32(r.Access), a.deny)
 	}
 	if next >= 0 {
 		a.place(next)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"path"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -37,17 +38,17 @@ func keyed(data []byte, key string) ([]byte, bool) {
 func (c *Cgroup) events() ([]byte, error) { return readAt(c.fd, "cgroup.events") }
 
 // await blocks until key has the value want in cgroup.events, which the kernel
-// announces with POLLPRI (cgroup-v2.rst, "[Un]populated Notification").
+// announces with POLLPRI (cgroup-v2.rst, "[Un]populated Notification"). If the
+// cgroup is removed meanwhile it returns an error that gone is true for.
 func (c *Cgroup) await(key string, want bool) error {
 	fd, err := openAt(c.fd, "cgroup.events", unix.O_RDONLY)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	return awaitFD(fd, key, want, time.Now().Add(patience))
-}
-
-func awaitFD(fd int, key string, want bool, deadline time.Time) error {
+	removal := watchRemoval(c.rec.Path)
+	defer removal.close()
+	deadline := time.Now().Add(patience)
 	for {
 		data, err := readAll(fd, "cgroup.events")
 		if err != nil {
@@ -62,10 +63,55 @@ func awaitFD(fd int, key string, want bool, deadline time.Time) error {
 		}
 		// The kernel reports a change since the last read, so none is missed
 		// between that read and this poll.
-		_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}}, int(left.Milliseconds())+1)
-		if err != nil && err != unix.EINTR {
+		if err := removal.poll(int(left.Milliseconds())+1, fd); err != nil {
 			return fmt.Errorf("poll cgroup.events: %w", err)
 		}
+	}
+}
+
+// removalWatch tells of the removal of a cgroup by somebody else, who may be
+// systemd. Polling its files does not: an announcement that comes within 10 ms
+// of another one is put off by the kernel (CGROUP_FILE_NOTIFY_MIN_INTV), and
+// then dropped with the cgroup, without waking anybody.
+type removalWatch struct{ inotify int }
+
+// watchRemoval begins to watch; what is removed before that shows in reading
+// the files. Where the user has no inotify instance left it watches nothing, and
+// the waits end by their time limits.
+func watchRemoval(dir string) removalWatch {
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return removalWatch{-1}
+	}
+	// The directory's own IN_DELETE_SELF waits for the last fd, which is ours.
+	if _, err := unix.InotifyAddWatch(fd, path.Dir(dir), unix.IN_DELETE|unix.IN_ONLYDIR); err != nil {
+		unix.Close(fd)
+		return removalWatch{-1}
+	}
+	return removalWatch{fd}
+}
+
+// poll waits for POLLPRI on fds, or for a removal beside the cgroup, at most for
+// so many milliseconds; -1 is without end. Negative fds are left out.
+func (r removalWatch) poll(milliseconds int, fds ...int) error {
+	list := make([]unix.PollFd, 1, 4)
+	list[0] = unix.PollFd{Fd: int32(r.inotify), Events: unix.POLLIN}
+	for _, fd := range fds {
+		list = append(list, unix.PollFd{Fd: int32(fd), Events: unix.POLLPRI})
+	}
+	if _, err := unix.Poll(list, milliseconds); err != nil && err != unix.EINTR {
+		return err
+	}
+	if list[0].Revents != 0 {
+		var buf [4096]byte
+		_, _ = unix.Read(r.inotify, buf[:]) // whose removal it was shows in the files
+	}
+	return nil
+}
+
+func (r removalWatch) close() {
+	if r.inotify >= 0 {
+		unix.Close(r.inotify)
 	}
 }
 

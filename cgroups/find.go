@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -71,6 +71,12 @@ func unescapeMount(s string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }
 
+// OfProcess returns the cgroup that a process is in, as an absolute path below
+// the cgroup2 root.
+func OfProcess(pid int) (string, error) {
+	return ownCgroup("/proc/" + strconv.Itoa(pid) + "/cgroup")
+}
+
 // ownCgroup returns the path of the "0::" line of a /proc/PID/cgroup file.
 func ownCgroup(file string) (string, error) {
 	data, err := os.ReadFile(file)
@@ -93,7 +99,7 @@ func cgroup2Line(data []byte) (string, bool) {
 			if bytes.HasSuffix(p, []byte(" (deleted)")) {
 				return "", false
 			}
-			return path.Clean(string(p)), true
+			return string(p), true // not cleaned: a leading "/.." tells something
 		}
 	}
 	return "", false

@@ -2,6 +2,8 @@ package cgroups
 
 import (
 	"fmt"
+
+	"golang.org/x/sys/unix"
 )
 
 // Frozen tells whether all processes in and below the cgroup are frozen. One
@@ -46,16 +48,23 @@ func (c *Cgroup) Thaw() error {
 		return err
 	}
 	err := c.setFreeze("0")
-	if err == nil {
+	switch {
+	case err != nil:
+	case c.frozenAbove():
+		err = fmt.Errorf("a cgroup above it is frozen: %w", unix.EBUSY)
+	default:
 		err = c.await("frozen", false)
-		if err == errPatience {
-			err = fmt.Errorf("still frozen, a cgroup above it must be: %w", err)
-		}
 	}
 	if err != nil {
 		return fmt.Errorf("thaw cgroup %s: %w", c.rec.Path, err)
 	}
 	return nil
+}
+
+// frozenAbove tells whether the parent is frozen, by itself or from above.
+func (c *Cgroup) frozenAbove() bool {
+	data, err := readAt(c.fd, "../cgroup.events") // the root has none
+	return err == nil && flag(data, "frozen")
 }
 
 func (c *Cgroup) setFreeze(v string) error { return writeAt(c.fd, "cgroup.freeze", v) }

@@ -1,11 +1,13 @@
 package cgroups
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 
 	"github.com/gourd-oci/gourd/internal/defect"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // hugetlb.go: the hugetlb controller (cgroup-v2.rst, "HugeTLB").
@@ -37,4 +39,56 @@ func isPageSize(s string) bool {
 	}
 	n = n[:len(n)-1]
 	return n[0] != '0' && strings.Trim(n, "0123456789") == ""
+}
+
+// HugetlbStats is the use of huge pages of one size, in bytes: reserved, where
+// the kernel counts that, else in use; and how often the limit was met.
+type HugetlbStats struct {
+	Usage   uint64 `json:"usage,omitempty"`
+	Max     uint64 `json:"max,omitempty"`
+	Failcnt uint64 `json:"failcnt"`
+}
+
+func statHugetlb(dir int, s *Stats) error {
+	sizes, err := hugetlbSizes(dir)
+	if err != nil {
+		return err
+	}
+	for _, size := range sizes {
+		var h HugetlbStats
+		h.Usage, err = readUint(dir, "hugetlb."+size+".rsvd.current")
+		if errors.Is(err, unix.ENOENT) {
+			h.Usage, err = readUint(dir, "hugetlb."+size+".current")
+		}
+		if err != nil {
+			return err
+		}
+		err = eachKey(dir, "hugetlb."+size+".events", func(key string, n uint64) {
+			if key == "max" {
+				h.Failcnt = n
+			}
+		})
+		if err != nil {
+			return err
+		}
+		s.Hugetlb[size] = h
+	}
+	return nil
+}
+
+// hugetlbSizes returns the page sizes that the cgroup has files for.
+func hugetlbSizes(dir int) ([]string, error) {
+	files, err := names(dir, false)
+	if err != nil {
+		return nil, err
+	}
+	var sizes []string
+	for _, f := range files {
+		if f, ok := strings.CutPrefix(f, "hugetlb."); ok {
+			if size, ok := strings.CutSuffix(f, ".events"); ok && isPageSize(size) {
+				sizes = append(sizes, size)
+			}
+		}
+	}
+	return sizes, nil
 }

@@ -93,3 +93,39 @@ func blockDevice(major, minor int64, from string, d *defect.List) (string, bool)
 	}
 	return fmt.Sprintf("%d:%d", major, minor), true
 }
+
+// BlkioStats is what went to and from block devices, with cgroup v1's names.
+type BlkioStats struct {
+	ServiceBytes []BlkioEntry `json:"ioServiceBytesRecursive,omitempty"`
+	Serviced     []BlkioEntry `json:"ioServicedRecursive,omitempty"`
+	PSI          *PSI         `json:"psi,omitempty"`
+}
+
+// BlkioEntry counts one operation, "Read" or "Write", of one device.
+type BlkioEntry struct {
+	Major uint64 `json:"major,omitempty"`
+	Minor uint64 `json:"minor,omitempty"`
+	Op    string `json:"op,omitempty"`
+	Value uint64 `json:"value,omitempty"`
+}
+
+func statIO(dir int, s *Stats) (err error) {
+	if s.Blkio.PSI, err = readPSI(dir, "io.pressure"); err != nil {
+		return err
+	}
+	return eachNested(dir, "io.stat", func(dev, key string, n uint64) {
+		e := BlkioEntry{Op: "Read", Value: n}
+		if _, err := fmt.Sscanf(dev, "%d:%d", &e.Major, &e.Minor); err != nil {
+			return
+		}
+		if key == "wbytes" || key == "wios" {
+			e.Op = "Write"
+		}
+		switch key {
+		case "rbytes", "wbytes":
+			s.Blkio.ServiceBytes = append(s.Blkio.ServiceBytes, e)
+		case "rios", "wios":
+			s.Blkio.Serviced = append(s.Blkio.Serviced, e)
+		}
+	})
+}

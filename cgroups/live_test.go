@@ -2,6 +2,7 @@ package cgroups
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -42,9 +43,67 @@ func TestFreezeAndThaw(t *testing.T) {
 	}
 }
 
+func TestAwaitWaits(t *testing.T) {
+	root := host(t)
+	c := create(t, root, top(t, root))
+	cmd := run(t, c, "sleep", "1000")
+	result := make(chan error)
+	go func() {
+		err := c.await("populated", false)
+		if populated, errNow := c.Populated(); err == nil && (populated || errNow != nil) {
+			err = fmt.Errorf("await returned while Populated = %v, %v", populated, errNow)
+		}
+		result <- err
+	}()
+	if err := c.Freeze(); err != nil { // gives await a change that it has to pass over
+		t.Fatal(err)
+	}
+	if err := c.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-result:
+		t.Fatal("await did not wait: ", err)
+	default:
+	}
+	cmd.Process.Kill()
+	if err := <-result; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFrozenFromAbove(t *testing.T) {
+	root := host(t)
+	name := top(t, root)
+	c := create(t, root, name+"/below")
+	cmd := run(t, c, "sleep", "1000")
+	above, err := Attach(Record{Path: root + name, Root: root})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer above.Close()
+	if err := above.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	if frozen, err := c.Frozen(); err != nil || !frozen {
+		t.Errorf("Frozen = %v, %v", frozen, err)
+	}
+	if err := c.Thaw(); !errors.Is(err, unix.EBUSY) {
+		t.Errorf("Thaw = %v, want EBUSY", err)
+	}
+	// What is frozen can be killed and removed all the same.
+	if err := c.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	dead(t, cmd, unix.SIGKILL)
+	if err := c.Remove(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestKill(t *testing.T) {
-	// A shell that forks all the time, with a child in a sub-cgroup.
-	const bomb = `while :; do sleep 1000 & done`
+	// A shell that is killed while it forks, and a process in a sub-cgroup.
+	const bomb = `i=0; while [ $i -lt 200 ]; do sleep 1000 & i=$((i+1)); done; wait`
 	for _, tt := range []struct {
 		name   string
 		freeze bool
@@ -67,7 +126,7 @@ func TestKill(t *testing.T) {
 			}
 			defer sub.Close()
 			inSub := run(t, &Cgroup{fd: int(sub.Fd())}, "sleep", "1000")
-			cmd := run(t, c, "sh", "-c", "ulimit -u 300; "+bomb)
+			cmd := run(t, c, "sh", "-c", bomb)
 			if tt.freeze {
 				if err := c.Freeze(); err != nil {
 					t.Fatal(err)

@@ -1,9 +1,12 @@
 package cgroups
 
 import (
+	"errors"
+	"math"
 	"strconv"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // pids.go: the pids controller (cgroup-v2.rst, "PID").
@@ -22,4 +25,27 @@ func compilePids(p *specs.LinuxPids) []Write {
 		w.Value = strconv.FormatInt(max(*p.Limit, 1), 10)
 	}
 	return []Write{w}
+}
+
+// PidsStats counts the tasks of the container; a Limit of 0 is none.
+type PidsStats struct {
+	Current uint64 `json:"current,omitempty"`
+	Limit   uint64 `json:"limit,omitempty"`
+}
+
+func (c *Cgroup) statPids(dir int, s *Stats) error {
+	n, err := readUint(dir, "pids.current")
+	if errors.Is(err, unix.ENOENT) { // no controller; the processes can still be counted
+		pids, err := c.Procs()
+		s.Pids.Current = uint64(len(pids))
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	s.Pids.Current = n
+	if n, err = readUint(dir, "pids.max"); err == nil && n != math.MaxUint64 {
+		s.Pids.Limit = n
+	}
+	return err
 }

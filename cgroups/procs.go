@@ -145,7 +145,7 @@ func (c *Cgroup) Of(pid int) (*os.File, error) {
 	if err := c.check("open"); err != nil {
 		return nil, err
 	}
-	p, err := ownCgroup("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	p, err := OfProcess(pid)
 	if err != nil {
 		return nil, err
 	}

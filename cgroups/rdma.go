@@ -40,3 +40,25 @@ func compileRDMA(limits map[string]specs.LinuxRdma, d *defect.List) []Write {
 	}
 	return ws
 }
+
+// RDMAStats is the use of one RDMA device.
+type RDMAStats struct {
+	HcaHandles uint64 `json:"hcaHandles"`
+	HcaObjects uint64 `json:"hcaObjects"`
+}
+
+func statRDMA(dir int, s *Stats) error {
+	return eachNested(dir, "rdma.current", func(dev, key string, n uint64) {
+		if s.RDMA == nil {
+			s.RDMA = map[string]RDMAStats{}
+		}
+		r := s.RDMA[dev]
+		switch key {
+		case "hca_handle":
+			r.HcaHandles = n
+		case "hca_object":
+			r.HcaObjects = n
+		}
+		s.RDMA[dev] = r
+	})
+}

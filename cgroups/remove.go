@@ -47,14 +47,15 @@ func removeParents(dirs []string) error {
 }
 
 // removeUnused removes dir unless it has processes or sub-cgroups, or a
-// container is about to be created in it, which holds its lock.
+// container is about to be created in it, which holds its lock. Others that
+// remove it share theirs: the last one of them must not be kept out.
 func removeUnused(dir string) error {
 	fd, err := openAt(unix.AT_FDCWD, dir, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
-	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+	if err := unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
 		return unix.EBUSY
 	}
 	return ignoringEINTR(func() error { return unix.Rmdir(dir) })
@@ -74,7 +75,7 @@ func (c *Cgroup) removeOwn() error {
 		// It has processes or sub-cgroups. A frozen process that was killed
 		// dies all the same, so no thawing is needed.
 		if err := c.await("populated", false); err != nil && !gone(err) {
-			if errors.Is(err, errPatience) {
+			if err == errPatience {
 				pids, _ := c.Procs()
 				return fmt.Errorf("it still has processes %v: %w", pids, unix.EBUSY)
 			}

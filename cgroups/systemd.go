@@ -76,6 +76,13 @@ func compileScope(e *Env, d *defect.List) Scope {
 			d.Add("annotations."+key, "%q is not the name of a property", name)
 			continue
 		}
+		switch name {
+		case "PIDs", "Slice", "Delegate", "ControlGroup", "CollectMode":
+			// Another process could be drawn into the container, or the
+			// container put elsewhere than cgroupsPath says.
+			d.Add("annotations."+key, "gourd itself decides that property")
+			continue
+		}
 		s.Annotated = append(s.Annotated, AnnotatedProperty{name, e.Annotations[key], "annotations." + key})
 	}
 	return s

@@ -79,7 +79,10 @@ func walk(top int, enter func(dir int) error, leave func(parent int, name string
 }
 
 // subdirs returns the names of the sub-cgroups right below dir.
-func subdirs(dir int) ([]string, error) {
+func subdirs(dir int) ([]string, error) { return names(dir, true) }
+
+// names returns the names of the directories, or of the files, right below dir.
+func names(dir int, dirs bool) ([]string, error) {
 	// A description of its own, so that reading it does not move dir's.
 	fd, err := openAt(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
@@ -91,11 +94,11 @@ func subdirs(dir int) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var names []string
+	var out []string
 	for _, e := range entries {
-		if e.IsDir() {
-			names = append(names, e.Name())
+		if e.IsDir() == dirs {
+			out = append(out, e.Name())
 		}
 	}
-	return names, nil
+	return out, nil
 }

@@ -144,7 +144,8 @@ func (l *line) splitVerb(rest []string, v *verb, global []cli.Flag) {
 			}
 		}
 		n, open := width(rest, f)
-		l.flags = append(l.flags, rest[:n]...)
+		l.flags = append(l.flags, fullName(rest[0], f))
+		l.flags = append(l.flags, rest[1:n]...)
 		l.flagDefs = define(l.flagDefs, f)
 		rest = rest[n:]
 		if open {
@@ -152,6 +153,19 @@ func (l *line) splitVerb(rest []string, v *verb, global []cli.Flag) {
 			return
 		}
 	}
+}
+
+// fullName returns the flag arg under its full name, if it is one that may be
+// repeated: the parser refuses to see one flag under two names.
+func fullName(arg string, f cli.Flag) string {
+	list, ok := f.(*cli.StringSliceFlag)
+	if !ok {
+		return arg
+	}
+	if _, value, ok := strings.Cut(arg, "="); ok {
+		return "--" + list.Name + "=" + value
+	}
+	return "--" + list.Name
 }
 
 // define appends f, unless it is nil or there already.
@@ -195,6 +209,10 @@ func findFlag(flags []cli.Flag, name string) cli.Flag {
 				return f
 			}
 		case *cli.BoolFlag:
+			if f.Name == name || slices.Contains(f.Aliases, name) {
+				return f
+			}
+		case *cli.StringSliceFlag:
 			if f.Name == name || slices.Contains(f.Aliases, name) {
 				return f
 			}

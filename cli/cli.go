@@ -57,6 +57,15 @@ type usageError struct {
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
+// codedError is an error with an exit code of its own.
+type codedError struct {
+	code int
+	err  error
+}
+
+func (e *codedError) Error() string { return e.err.Error() }
+func (e *codedError) Unwrap() error { return e.err }
+
 // unknownVerbError says that there is no verb of this name.
 type unknownVerbError struct{ name string }
 
@@ -64,7 +73,8 @@ func (e *unknownVerbError) Error() string { return "unknown command \"" + e.name
 
 // Main runs the command line args (args[0] is the program's name) with the
 // process's standard streams and returns the exit code: 0, 1 for an error, 3
-// for an unknown command, or what a container returned to run.
+// for an unknown command, 255 for an exec that came to nothing, or what the
+// process of a run or exec returned.
 func Main(args []string) int {
 	p := &program{stdout: os.Stdout, stderr: os.Stderr, find: findVerb}
 	return p.main(args)
@@ -157,7 +167,10 @@ func (p *program) fail(err error) int {
 	code := exitError
 	var usage *usageError
 	var unknown *unknownVerbError
+	var coded *codedError
 	switch {
+	case errors.As(err, &coded):
+		code = coded.code
 	case errors.As(err, &unknown):
 		p.hintUnknown(unknown.name)
 		code = exitUnknown

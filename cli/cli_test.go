@@ -208,7 +208,6 @@ func TestErrors(t *testing.T) {
 		{[]string{"--root", "/nonexistent/gourd", "list"}, "stat /nonexistent/gourd: no such file or directory"},
 		{[]string{"--log", "/nonexistent/log", "list"}, "--log: open /nonexistent/log: no such file or directory"},
 		{[]string{"checkpoint", "--help"}, "checkpoint is not built yet"},
-		{[]string{"exec", "-t", "web", "sh"}, "exec is not built yet"},
 		{[]string{"update", "--resources=-", "web"}, "update is not built yet"},
 		{[]string{"events", "--stats", "web"}, "events is not built yet"},
 		{[]string{"restore", "web"}, "restore is not built yet"},

@@ -106,6 +106,11 @@ func describeFlag(f cli.Flag) (names, usage string, ok bool) {
 			return "", "", false
 		}
 		usage = f.Usage
+	case *cli.StringSliceFlag:
+		if f.Hidden {
+			return "", "", false
+		}
+		usage = f.Usage
 	default:
 		usage = f.String()
 	}

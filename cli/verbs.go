@@ -29,9 +29,9 @@ type verb struct {
 // the order of the help: a container's life first.
 func verbTable() []func() *verb {
 	return []func() *verb{
-		createVerb, startVerb, runVerb, stateVerb, listVerb, psVerb, killVerb, pauseVerb, resumeVerb, deleteVerb,
+		createVerb, startVerb, runVerb, execVerb, stateVerb, listVerb, psVerb, killVerb, pauseVerb, resumeVerb, deleteVerb,
 		specVerb, featuresVerb, helloVerb, versionVerb, helpVerb,
-		execVerb, updateVerb, eventsVerb, checkpointVerb, restoreVerb,
+		updateVerb, eventsVerb, checkpointVerb, restoreVerb,
 	}
 }
 

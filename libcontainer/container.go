@@ -1,5 +1,5 @@
 // Package libcontainer is the lifecycle of a container: Create, Start, State,
-// Kill, Delete, Run, each in a file of its own as one list of steps. It
+// Kill, Delete, Run, Exec, each in a file of its own as one list of steps. It
 // orchestrates; the mechanisms are in the packages below it. It does not
 // parse flags, print, or decide exit codes.
 package libcontainer

@@ -128,7 +128,13 @@ func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err er
 	if err := c.record(o, p, child.PID); err != nil { // before the first hook: it may ask for the state
 		return nil, err
 	}
+	if err := grant(p, child.PID); err != nil {
+		return nil, err
+	}
 	if err := f.conn.Send(protocol.KindPlan, &p.Init, f.forInit()...); err != nil {
+		return nil, err
+	}
+	if err := c.saveForExec(&p.ForExec); err != nil { // while init is at work
 		return nil, err
 	}
 	if err := serve(f.conn, p, child, log, &hooked); err != nil {
@@ -141,7 +147,7 @@ func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err er
 	if err := dir.Save(c.rec); err != nil { // saved before anyone is told
 		return nil, err
 	}
-	if err := tell(o, child); err != nil {
+	if err := tell(o.PidFile, o.PidfdSocket, child); err != nil {
 		return nil, err
 	}
 	if err := dir.Unlock(); err != nil {
@@ -217,17 +223,19 @@ func enter(o *CreateOptions, p *plan.Plan, f *files, cg *cgroups.Cgroup, undo *c
 	defer exe.Close()
 	r := nsenter.Request{
 		New:     p.Enter.New,
-		UIDMaps: p.Enter.UIDMaps,
-		GIDMaps: p.Enter.GIDMaps,
 		Offsets: p.Enter.Offsets,
 
 		DenySetgroups: p.Enter.DenySetgroups,
+		MapWriter:     mapWriter(&p.Enter),
 		CgroupFD:      cg.FD(),
 		Exe:           exe,
 		Args:          []string{"gourd", "init", strconv.Itoa(int(f.init.Fd()))},
 		Env:           initproc.Environ,
 		Keep:          []int{int(f.init.Fd())},
 		Stdio:         [3]int{-1, -1, -1},
+	}
+	if p.Enter.New&unix.CLONE_NEWUSER != 0 {
+		r.UIDMaps, r.GIDMaps = p.Enter.UIDMaps, p.Enter.GIDMaps
 	}
 	for fd := 3; fd < 3+o.PreserveFDs; fd++ {
 		r.Keep = append(r.Keep, fd)
@@ -292,7 +300,9 @@ func keep(p *plan.Plan, cg *cgroups.Cgroup) kept {
 // serve answers init until it says Ready. hooked is set as soon as a hook may
 // have run.
 func serve(conn *protocol.Conn, p *plan.Plan, child *nsenter.Child, log *slog.Logger, hooked *bool) error {
-	var order protocol.Order
+	order := protocol.Order{Mounts: true}
+	mounts := mounter{plan: &p.Init.Rootfs, pid: child.PID}
+	defer mounts.close()
 	for {
 		frame, err := conn.Receive()
 		if errors.Is(err, io.EOF) {
@@ -317,6 +327,10 @@ func serve(conn *protocol.Conn, p *plan.Plan, child *nsenter.Child, log *slog.Lo
 				return err
 			}
 			return failure
+		case protocol.KindOpen, protocol.KindMap:
+			if err := mounts.answer(conn, frame); err != nil {
+				return err
+			}
 		case protocol.KindMounted:
 			*hooked = true
 			if err := createHooks(p, child.PID); err != nil {

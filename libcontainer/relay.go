@@ -74,8 +74,20 @@ func (r *relay) start() error {
 		defer close(r.output)
 		io.Copy(os.Stdout, r.master) // ends with EIO when the last slave is closed
 	}()
-	go io.Copy(r.master, os.Stdin) // ends with the process: a read of stdin cannot be cut short
+	go r.input() // ends with the process: a read of stdin cannot be cut short
 	return nil
+}
+
+// input copies stdin to the container's terminal, and its end: a reader there
+// sees it as if it had been typed.
+func (r *relay) input() {
+	if _, err := io.Copy(r.master, os.Stdin); err != nil {
+		return // the container has ended
+	}
+	t, err := unix.IoctlGetTermios(int(r.master.Fd()), unix.TCGETS)
+	if err == nil && t.Lflag&unix.ICANON != 0 {
+		_, _ = r.master.Write(t.Cc[unix.VEOF : unix.VEOF+1]) // likewise
+	}
 }
 
 // setFlag changes the settings of a terminal.

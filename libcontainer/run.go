@@ -8,6 +8,8 @@ import (
 	"os/signal"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/nsenter"
 )
 
 // RunOptions is what the command line says of a run.
@@ -64,7 +66,7 @@ func Run(o RunOptions) (code int, err error) {
 	if o.Detach {
 		return 0, nil
 	}
-	ws, err := c.forward(signals, tty)
+	ws, err := forward(c.init, signals, tty)
 	if err != nil {
 		return -1, err
 	}
@@ -96,9 +98,10 @@ func (n *newborn) deleteAfterRun(log *slog.Logger) error {
 	return n.delete(DeleteOptions{Force: true, Log: log})
 }
 
-// forward passes signals on to init until it has ended, and returns how. As a
-// reaper it also reaps what else the container leaves behind.
-func (n *newborn) forward(signals <-chan os.Signal, tty *relay) (unix.WaitStatus, error) {
+// forward passes signals on to a child, the container's init or the process of
+// an exec, until it has ended, and returns how. As a reaper it also reaps what
+// else the container leaves behind.
+func forward(child *nsenter.Child, signals <-chan os.Signal, tty *relay) (unix.WaitStatus, error) {
 	type end struct {
 		ws  unix.WaitStatus
 		err error
@@ -111,7 +114,7 @@ func (n *newborn) forward(signals <-chan os.Signal, tty *relay) (unix.WaitStatus
 			if err == unix.EINTR {
 				continue
 			}
-			if err != nil || pid == n.init.PID {
+			if err != nil || pid == child.PID {
 				ended <- end{ws, err}
 				return
 			}
@@ -121,7 +124,7 @@ func (n *newborn) forward(signals <-chan os.Signal, tty *relay) (unix.WaitStatus
 		select {
 		case e := <-ended:
 			if e.err != nil {
-				return 0, fmt.Errorf("wait for the container's init: %w", e.err)
+				return 0, fmt.Errorf("wait for the container's process: %w", e.err)
 			}
 			return e.ws, nil
 		case s := <-signals:
@@ -130,16 +133,16 @@ func (n *newborn) forward(signals <-chan os.Signal, tty *relay) (unix.WaitStatus
 			case unix.SIGWINCH:
 				tty.resize()
 				if tty == nil {
-					n.pass(sig)
+					pass(child, sig)
 				}
 			default:
-				n.pass(sig)
+				pass(child, sig)
 			}
 		}
 	}
 }
 
-// pass sends a signal to init; it may have ended by now.
-func (n *newborn) pass(sig unix.Signal) {
-	_ = unix.PidfdSendSignal(int(n.init.PIDFD.Fd()), sig, nil, 0)
+// pass sends a signal to a child; it may have ended by now.
+func pass(child *nsenter.Child, sig unix.Signal) {
+	_ = unix.PidfdSendSignal(int(child.PIDFD.Fd()), sig, nil, 0)
 }

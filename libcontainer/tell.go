@@ -11,17 +11,17 @@ import (
 	"github.com/gourd-oci/gourd/nsenter"
 )
 
-// tell gives the new container's init to those who asked for it: its pid to
-// --pid-file, a pidfd to --pidfd-socket.
-func tell(o *CreateOptions, child *nsenter.Child) error {
-	if o.PidfdSocket != "" {
-		if err := sendPidfd(o.PidfdSocket, child.PIDFD); err != nil {
-			return fmt.Errorf("--pidfd-socket %s: %w", o.PidfdSocket, err)
+// tell gives the new container's init, or the process of an exec, to those who
+// asked for it: its pid to --pid-file, a pidfd to --pidfd-socket.
+func tell(pidFile, pidfdSocket string, child *nsenter.Child) error {
+	if pidfdSocket != "" {
+		if err := sendPidfd(pidfdSocket, child.PIDFD); err != nil {
+			return fmt.Errorf("--pidfd-socket %s: %w", pidfdSocket, err)
 		}
 	}
-	if o.PidFile != "" {
-		if err := writePidFile(o.PidFile, child.PID); err != nil {
-			return fmt.Errorf("--pid-file %s: %w", o.PidFile, err)
+	if pidFile != "" {
+		if err := writePidFile(pidFile, child.PID); err != nil {
+			return fmt.Errorf("--pid-file %s: %w", pidFile, err)
 		}
 	}
 	return nil

@@ -39,18 +39,7 @@ type Gate struct {
 // but prepared system calls. listener is what Listen has returned in the
 // runtime; the gate takes it over.
 func Prepare(p *Page, listener int, e *Exec) (*Gate, error) {
-	if e.Filter != nil && (len(e.Filter.Prog) == 0 || len(e.Filter.Prog) > unix.BPF_MAXINSNS) {
-		return nil, fmt.Errorf("seccomp filter: %d instructions, the kernel takes 1 to %d", len(e.Filter.Prog), unix.BPF_MAXINSNS)
-	}
-	if e.Filter != nil && e.Filter.Flags&unix.SECCOMP_FILTER_FLAG_NEW_LISTENER != 0 {
-		return nil, errors.New("seccomp filter: nobody here would take its listener")
-	}
-	for fd := 3; fd < 3+e.Preserve; fd++ {
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {
-			return nil, fmt.Errorf("preserve fd %d: %w", fd, err)
-		}
-	}
-	l, err := newLaunch(p, e)
+	l, err := checkedLaunch(p, e)
 	if err != nil {
 		return nil, err
 	}
@@ -63,8 +52,6 @@ func Prepare(p *Page, listener int, e *Exec) (*Gate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start gate: look at the socket's owner: %w", err)
 	}
-	p.text(offPath, offInterp, e.Path)
-	p.text(offInterp, offText, missingInterpreter(e.Path))
 	return &Gate{page: p, wait: newWaiting(listener, owner.Uid, p.fd), launch: l}, nil
 }
 

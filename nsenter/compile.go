@@ -11,17 +11,18 @@ type how struct {
 	cgroupProcs int  // cgroup.procs of the request's cgroup, for want of clone3; -1: none
 	nofile      *[2]uint64
 	ownUser     bool // the user namespace to join is the one we are in
-	askForMaps  bool // the maps can be written only when the child has made itself dumpable
+	mapsByOwner bool // the maps are written by a user who is not root: only while the child is dumpable
+	askForMaps  bool // ... and it is not, at its birth
 }
 
 // program is what compile makes of a Request.
 type program struct {
-	flags   uintptr // CLONE_… of the first clone
-	first   Table   // what the copy-on-write child does
-	second  Table   // what the stub does, when it is used
-	waits   bool    // the child first waits for the parent: for its cgroup or its maps
-	mapsNow bool    // the parent writes the maps during that wait
-	nested  bool    // a second child takes over
+	flags   uint64 // CLONE_… of the first clone
+	first   Table  // what the copy-on-write child does
+	second  Table  // what the stub does, when it is used
+	waits   bool   // the child first waits for the parent: for its cgroup or its maps
+	mapsNow bool   // the parent writes the maps during that wait
+	nested  bool   // a second child takes over
 }
 
 // setStub sets the file descriptor of the stub. It cannot be known earlier:
@@ -62,8 +63,9 @@ func (p *program) step(i int) *Step {
 //     power over them. Only without such a conflict does the first clone make
 //     the namespaces.
 //  5. The cgroup namespace is rooted in the cgroup of the process that makes
-//     it, and clone3 makes it before it moves the child to the cgroup of
-//     CLONE_INTO_CGROUP: the child makes it itself then.
+//     it, so it is made when the child is in its cgroup: with
+//     CLONE_INTO_CGROUP that is at the clone itself (cgroup_post_fork sees to
+//     it), else behind the move.
 //  6. Time offsets can be set only until a process is inside the namespace,
 //     and kernels before 6.2 let only children in: unshare, set, clone.
 //  7. The second clone, for what happens only to children. CLONE_PARENT makes
@@ -117,14 +119,14 @@ func (c *compiler) firstClone() {
 		return
 	}
 	now := c.left
-	if c.r.CgroupFD >= 0 || c.r.BeforeUnshareCgroup != nil {
+	if c.h.cgroupProcs >= 0 || c.r.BeforeUnshareCgroup != nil {
 		now &^= unix.CLONE_NEWCGROUP
 	}
 	if now&unix.CLONE_NEWTIME != 0 && (len(c.r.Offsets) != 0 || !c.h.clone3) {
 		// The pid namespace too: its init may not use CLONE_PARENT.
 		now &^= unix.CLONE_NEWTIME | unix.CLONE_NEWPID
 	}
-	c.flags |= now
+	c.flags |= uint64(now)
 	c.left &^= now
 }
 

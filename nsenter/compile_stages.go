@@ -124,13 +124,18 @@ func (c *compiler) dumpable(on int) {
 	c.t.call(why, unix.SYS_PRCTL, Num(unix.PR_SET_DUMPABLE), Num(on))
 }
 
-// askMaps lets the parent write the maps. The child is dumpable meanwhile:
-// the files of an undumpable process belong to root.
+// askMaps lets the parent write the maps. For a parent that is not root the
+// child is dumpable meanwhile: the files of an undumpable process in /proc
+// belong to root.
 func (c *compiler) askMaps() {
-	c.dumpable(1)
+	if c.h.mapsByOwner {
+		c.dumpable(1)
+	}
 	c.send(SaysMapMe, "ask gourd for the user namespace's maps")
 	c.wait("wait for the user namespace's maps")
-	c.dumpable(0)
+	if c.h.mapsByOwner {
+		c.dumpable(0)
+	}
 }
 
 // join joins all of r.Join.
@@ -244,7 +249,7 @@ const (
 )
 
 func (c *compiler) unshare(flags uintptr) {
-	c.t.call("make a new "+names(flags), unix.SYS_UNSHARE, Arg{n: flags})
+	c.t.call("make "+newNames(flags), unix.SYS_UNSHARE, Arg{n: flags})
 	c.left &^= flags
 }
 
@@ -338,7 +343,7 @@ func (c *compiler) stdio() {
 func (c *compiler) files() {
 	// ENOSYS, EINVAL: before Linux 5.11. What gourd opened is close-on-exec
 	// anyway; this is for what gourd itself was given.
-	c.t.call("close all file descriptors on exec", unix.SYS_CLOSE_RANGE, Num(3), Num(1<<32-1), Num(unix.CLOSE_RANGE_CLOEXEC)).Allow =
+	c.t.call("close all file descriptors on exec", unix.SYS_CLOSE_RANGE, Num(3), Arg{n: maxFD}, Num(unix.CLOSE_RANGE_CLOEXEC)).Allow =
 		errnos(unix.ENOSYS) | errnos(unix.EINVAL)
 	for _, fd := range c.r.Keep {
 		c.t.call("keep file descriptor "+strconv.Itoa(fd), unix.SYS_FCNTL, Num(fd), Num(unix.F_SETFD), Num(0))
@@ -358,3 +363,6 @@ func (c *compiler) exec() {
 
 // errnos returns the Allow of one errno.
 func errnos(e unix.Errno) uint64 { return 1 << e }
+
+// maxFD is the last file descriptor that close_range knows: UINT_MAX.
+const maxFD = 1<<32 - 1

@@ -66,9 +66,7 @@ func (c *conversation) talk() error {
 				return err
 			}
 		case s.Says == SaysCloned:
-			if err := c.takeSecond(int(value)); err != nil {
-				return err
-			}
+			c.first, c.pid = c.pid, int(value)
 		case s.Says == SaysExec:
 			c.executes = true
 		}
@@ -105,11 +103,10 @@ func (c *conversation) goOn() error {
 	}
 }
 
-// takeSecond makes the second child the child. It is not reaped yet, so its
-// pid is its own.
-func (c *conversation) takeSecond(pid int) error {
-	c.first, c.pid = c.pid, pid
-	fd, err := unix.PidfdOpen(pid, 0)
+// openPidfd opens the pidfd that the clone did not give. The child is not
+// reaped yet, so its pid is its own.
+func (c *conversation) openPidfd() error {
+	fd, err := unix.PidfdOpen(c.pid, 0)
 	if err != nil {
 		return fmt.Errorf("pidfd_open of the child: %w", err)
 	}
@@ -151,7 +148,14 @@ func (c *conversation) judge() error {
 		reap(c.first)
 		c.first = 0
 	} else if c.p.nested {
+		// Killed between two instructions. The second child goes on, and
+		// nobody knows its pid; what it executes must look for its parent.
 		return fmt.Errorf("the first child died before it told of the second: %s", c.end())
+	}
+	if c.pidfd < 0 {
+		if err := c.openPidfd(); err != nil {
+			return err
+		}
 	}
 	// Killed by a signal while still what it was before the execve?
 	var info unix.Siginfo

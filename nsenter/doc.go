@@ -8,13 +8,16 @@
 //
 //	request.go    what the caller wants, and what of it is refused
 //	compile.go    Request -> Table: which system call in which order, and why
+//	              (its stages are in compile_stages.go)
 //	step.go       the Table: steps and the data they point at
 //	image.go      Table -> bytes, with all addresses resolved
 //	interp_*.s    the clone, and the interpreter that the child is
 //	stub.go       the same interpreter as a tiny ELF program, for joining
 //	start.go      everything together, in the parent
 //	converse.go   the parent's half of the conversation with the child
+//	maps.go       the maps of a user namespace, written by the parent
 //	self.go       the file that gourd's own init is executed from
+//	immutable.go  files that can be executed and never changed
 //
 // What it does not do: it sets up nothing inside the namespaces (no mounts,
 // no hostname, no credentials beyond becoming root of a user namespace), it

@@ -64,10 +64,8 @@ func (t *Table) link(img []byte, base uint64, e end) {
 	ops := base + headerSize
 	fail := ops + uint64(len(t.Steps))*opSize
 	data := fail + endSteps*opSize
-	for i, w := range [...]uint64{ops, fail, 0, 0, e.mask} {
-		setWord(img[8*i:], w)
-	}
-	at := img[headerSize:headerSize]
+	h := header{first: ops, fail: fail, mask: e.mask}
+	at := h.append(img[:0])
 	for i := range t.Steps {
 		s := &t.Steps[i]
 		target := ops + uint64(i+1)*opSize
@@ -106,6 +104,14 @@ func (a Arg) resolve(base, data uint64) uint64 {
 		return uint64(a.n)
 	}
 	return data + uint64(a.n)
+}
+
+func (h *header) append(b []byte) []byte {
+	b = putWord(b, h.first)
+	b = putWord(b, h.fail)
+	b = putWord(b, h.index)
+	b = putWord(b, h.errno)
+	return putWord(b, h.mask)
 }
 
 func (o *op) append(b []byte) []byte {

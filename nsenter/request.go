@@ -61,8 +61,8 @@ type Request struct {
 	Stdio [3]int // file descriptors that become 0, 1 and 2; -1 leaves what is there
 }
 
-// kinds of namespaces, in the order of a namespaces(7) listing that puts what
-// others depend on last: see compile.go.
+// nsNames holds the kinds of namespaces, in the order in which they are joined:
+// the mount namespace late, since it changes what paths mean.
 var nsNames = [...]struct {
 	flag uintptr
 	name string
@@ -105,6 +105,16 @@ func names(flags uintptr) string {
 		return s + " namespace"
 	}
 	return s + " namespaces"
+}
+
+// newNames is names with the article: "a new pid namespace", "new pid and
+// mount namespaces".
+func newNames(flags uintptr) string {
+	s := "new " + names(flags)
+	if flags &= allNamespaces; flags&(flags-1) == 0 {
+		return "a " + s
+	}
+	return s
 }
 
 // joins returns the flags of all namespaces in r.Join.

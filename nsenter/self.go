@@ -58,7 +58,8 @@ func overlaySelf() (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s in an overlay: %w", path, err)
 	}
-	// The path may name another file by now, after an upgrade.
+	// The path may name another file by now, after an upgrade, or have been
+	// that of a removed one: "/usr/bin/gourd (deleted)".
 	if err := sameFile(fd); err != nil {
 		unix.Close(fd)
 		return nil, err

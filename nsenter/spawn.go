@@ -1,8 +1,6 @@
 package nsenter
 
-import (
-	"golang.org/x/sys/unix"
-)
+import "golang.org/x/sys/unix"
 
 // launch is what spawn reads; the assembly uses the offsets of its fields.
 type launch struct {

@@ -6,11 +6,11 @@ package nsenter
 // and Stub refuse to work, so nothing below is reached.
 const supported = false
 
-func spawn(*launch) int                { panic("no interpreter") }
-func interpreterCode() []byte          { panic("no interpreter") }
-func newLaunch() *launch               { panic("no interpreter") }
-func newImage(int) ([]byte, uint64)    { panic("no interpreter") }
-func (*launch) use(bool, uintptr, int) { panic("no interpreter") }
+func spawn(*launch) int               { panic("no interpreter") }
+func interpreterCode() []byte         { panic("no interpreter") }
+func newLaunch() *launch              { panic("no interpreter") }
+func newImage(int) ([]byte, uint64)   { panic("no interpreter") }
+func (*launch) use(bool, uint64, int) { panic("no interpreter") }
 
 const elfFlags = 0
 

@@ -24,6 +24,8 @@ func spawn(l *launch) int
 
 // interpret is never called from Go: its registers are set by spawn, or in
 // the stub by entry.
+//
+//lint:ignore U1000 go vet wants a declaration of what the assembly defines
 func interpret()
 
 // interpretPC returns the address of the code of interpret.
@@ -37,7 +39,7 @@ const endOfCode = "gourdend"
 // assembly ends with endOfCode.
 func interpreterCode() []byte {
 	start := (*byte)(interpretPC())
-	for n := 0; ; n += 2 {
+	for n := 0; ; n++ {
 		code := unsafe.Slice(start, n+len(endOfCode))
 		if string(code[n:]) == endOfCode {
 			return code[:n]
@@ -60,15 +62,15 @@ func newImage(n int) ([]byte, uint64) {
 
 // use makes l call clone3, or clone if not clone3. Its addresses point into l
 // itself, so l must be of newLaunch.
-func (l *launch) use(clone3 bool, flags uintptr, cgroup int) {
+func (l *launch) use(clone3 bool, flags uint64, cgroup int) {
 	pidfd := uint64(uintptr(unsafe.Pointer(&l.pidfd)))
 	if !clone3 {
 		l.trap = unix.SYS_CLONE
-		l.args = [5]uint64{uint64(flags) | uint64(unix.SIGCHLD), 0, pidfd}
+		l.args = [5]uint64{flags | uint64(unix.SIGCHLD), 0, pidfd}
 		return
 	}
 	l.trap = unix.SYS_CLONE3
-	l.clone = cloneArgs{flags: uint64(flags), pidfd: pidfd, exitSignal: uint64(unix.SIGCHLD)}
+	l.clone = cloneArgs{flags: flags, pidfd: pidfd, exitSignal: uint64(unix.SIGCHLD)}
 	size := uint64(cloneArgsSize0)
 	if flags&unix.CLONE_INTO_CGROUP != 0 {
 		l.clone.cgroup = uint64(cgroup)

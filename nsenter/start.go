@@ -24,8 +24,10 @@ type Child struct {
 // the caller's thread, default actions for all signals but the ignored ones,
 // and the limit on open files that the caller was started with.
 //
-// A child that a signal kills in the instant of the execve may be returned as
-// one that has been executed; waiting for it tells.
+// Two things cannot be known. A child that a signal kills in the instant of the
+// execve may be returned as one that has been executed; waiting for it tells.
+// And if a signal kills the first child in the instant between having made the
+// second and saying so, the error leaves the second running.
 func Start(r Request) (*Child, error) {
 	if !supported {
 		return nil, errUnsupported
@@ -70,7 +72,9 @@ func facts(r *Request) (how, error) {
 		}
 	}
 	h.stub = joins&(unix.CLONE_NEWUSER|unix.CLONE_NEWPID|unix.CLONE_NEWNS) != 0
-	if r.New&unix.CLONE_NEWUSER != 0 && unix.Geteuid() != 0 {
+	// newuidmap(1) acts for the owner, too.
+	h.mapsByOwner = unix.Geteuid() != 0 || r.MapWriter != nil
+	if r.New&unix.CLONE_NEWUSER != 0 && h.mapsByOwner {
 		// A process whose binary it may not read is undumpable, and its
 		// child is so too until it has changed that.
 		d, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
@@ -148,7 +152,7 @@ func (c *conversation) clone(h how, mask uint64) error {
 	l := newLaunch()
 	l.image, l.all, l.mask = at, ^uint64(0), mask
 	flags := p.flags
-	if !p.nested {
+	if h.clone3 && !p.nested {
 		flags |= unix.CLONE_PIDFD
 	}
 	l.use(h.clone3, flags, c.r.CgroupFD)
@@ -160,7 +164,7 @@ func (c *conversation) clone(h how, mask uint64) error {
 		return &cloneError{clone3: h.clone3, StepError: StepError{Why: p.cloneWhy(), Errno: unix.Errno(-pid)}}
 	}
 	c.p, c.socket, c.pid, c.pidfd = p, ends[0], pid, -1
-	if !p.nested {
+	if flags&unix.CLONE_PIDFD != 0 {
 		c.pidfd = int(l.pidfd)
 	}
 	return nil
@@ -169,8 +173,8 @@ func (c *conversation) clone(h how, mask uint64) error {
 // cloneWhy says what the first clone was for.
 func (p *program) cloneWhy() string {
 	s := "clone the child"
-	if p.flags&allNamespaces != 0 {
-		s += " in a new " + names(p.flags)
+	if ns := uintptr(p.flags & allNamespaces); ns != 0 {
+		s += " in " + newNames(ns)
 	}
 	if p.flags&unix.CLONE_INTO_CGROUP != 0 {
 		s += ", in its cgroup"

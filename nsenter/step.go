@@ -129,7 +129,8 @@ func (t *Table) Strings(list []string) Arg {
 	at := t.align()
 	t.data = append(t.data, make([]byte, 8*(len(list)+1))...)
 	for i, s := range list {
-		setWord(t.data[at+8*i:], uint64(t.String(s).n))
+		str := t.String(s) // may move the data
+		setWord(t.data[at+8*i:], uint64(str.n))
 		t.ptrs = append(t.ptrs, at+8*i)
 	}
 	return Arg{argAddr, uintptr(at)}

@@ -160,7 +160,7 @@ func boundaries(s *specs.LinuxSeccomp) [][6]uint64 {
 func mustCompile(t testing.TB, s *specs.LinuxSeccomp, goarch string) *Program {
 	t.Helper()
 	var d defect.List
-	p, _ := Compile(s, Env{Arch: goarch}, &d)
+	p, _ := compile(s, Env{Arch: goarch}, &d, compileGo)
 	if err := d.Err(); err != nil {
 		t.Fatal(err)
 	}

@@ -3,12 +3,12 @@
 package seccomp
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"runtime"
-	"unsafe"
+	"slices"
 
 	"github.com/gourd-oci/gourd/internal/defect"
 	libseccomp "github.com/seccomp/libseccomp-golang"
@@ -40,6 +40,15 @@ func compileLibseccomp(p *profile) ([]Instruction, error) {
 	defer f.Release()
 	if err := libArchitectures(f, p.abis); err != nil {
 		return nil, err
+	}
+	if slices.ContainsFunc(p.entries, func(e entry) bool { return e.action != p.action }) {
+		// A binary tree, as runc asks for with more than 32 entries. Without
+		// it, libseccomp 2.5.4 forgets to load the number when its first rule
+		// is for a call that the architecture lacks; and without any rule, the
+		// tree is wrong.
+		if err := f.SetOptimize(2); err != nil {
+			return nil, fmt.Errorf("libseccomp: optimize: %w", err)
+		}
 	}
 	for i := range p.entries {
 		if err := libEntry(f, p, &p.entries[i]); err != nil {
@@ -118,7 +127,6 @@ func libExport(f *libseccomp.ScmpFilter) ([]Instruction, error) {
 	if err := f.ExportBPF(file); err != nil {
 		return nil, fmt.Errorf("libseccomp: export: %w", err)
 	}
-	runtime.KeepAlive(file)
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
@@ -126,12 +134,16 @@ func libExport(f *libseccomp.ScmpFilter) ([]Instruction, error) {
 	if err != nil {
 		return nil, err
 	}
-	const size = int(unsafe.Sizeof(Instruction{}))
-	if len(raw) == 0 || len(raw)%size != 0 {
-		return nil, errors.New("libseccomp: the program is cut off")
+	code := make([]Instruction, len(raw)/8)
+	if len(raw) == 0 || len(raw)%8 != 0 {
+		return nil, errors.New("libseccomp: export: the program is cut off")
 	}
-	code := make([]Instruction, len(raw)/size)
-	copy(unsafe.Slice((*byte)(unsafe.Pointer(&code[0])), len(raw)), raw)
+	for i := range code {
+		b := raw[i*8 : i*8+8]
+		code[i] = Instruction{
+			Code: binary.NativeEndian.Uint16(b), Jt: b[2], Jf: b[3], K: binary.NativeEndian.Uint32(b[4:]),
+		}
+	}
 	return code, nil
 }
 

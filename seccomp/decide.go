@@ -10,10 +10,13 @@ type ref int32
 // question is a comparison that the kernel's BPF knows.
 type question struct {
 	op   questionOp
-	word uint8 // argument times 2, plus 1 for its high half
+	word uint8 // argument times 2, plus 1 for its high half; or wordNumber
 	k    uint32
 	mask uint32 // maskedIs only
 }
+
+// wordNumber is the word that holds the call's number.
+const wordNumber = 12
 
 type questionOp uint8
 
@@ -56,6 +59,10 @@ func (g *graph) ask(q question, yes, no ref) ref {
 		return yes
 	}
 	n := node{q, yes, no}
+	if q.word == wordNumber {
+		g.nodes = append(g.nodes, n) // of these no two are the same
+		return ref(len(g.nodes) - 1)
+	}
 	if r, ok := g.place[n]; ok {
 		return r
 	}
@@ -190,12 +197,13 @@ func (k known) forget(words uint16) known {
 	return kept
 }
 
-// decider builds the graph of one call's rules.
+// decider builds the graph of some rules of one call.
 type decider struct {
 	*graph
 	p     *profile
 	wide  bool
 	rules []rule
+	other ref      // where to go if none of them holds
 	words []uint16 // for each rule, the words that it and the later ones ask about
 	memo  map[moment]ref
 	fuel  int // how many more moments may still carry knowledge
@@ -210,7 +218,33 @@ type moment struct {
 // decide returns the ref at which the rules of one call, in the order in which
 // they are tried, begin.
 func (g *graph) decide(p *profile, wide bool, rules []rule) ref {
-	c := &decider{graph: g, p: p, wide: wide, rules: rules, memo: make(map[moment]ref)}
+	// From the last to the first: rules about one value each, if there are
+	// enough of them, are searched, and the others asked one after the other.
+	to := g.action(p.action)
+	for end := len(rules); end > 0; {
+		begin := end
+		for begin > 0 && rules[begin-1].sameLine(&rules[end-1]) {
+			begin--
+		}
+		if end-begin >= enoughToSearch {
+			to = g.line(p, wide, rules[begin:end], to)
+			end = begin
+			continue
+		}
+		begin = end - 1
+		for begin > 0 && !startsLine(rules[:begin]) {
+			begin--
+		}
+		to = g.ask1by1(p, wide, rules[begin:end], to)
+		end = begin
+	}
+	return to
+}
+
+// ask1by1 returns the ref at which some rules begin; other is where to go if
+// none of them holds.
+func (g *graph) ask1by1(p *profile, wide bool, rules []rule, other ref) ref {
+	c := &decider{graph: g, p: p, wide: wide, rules: rules, other: other, memo: make(map[moment]ref)}
 	c.words = make([]uint16, len(rules)+1)
 	c.fuel = 64
 	for i := len(rules) - 1; i >= 0; i-- {
@@ -226,7 +260,7 @@ func (g *graph) decide(p *profile, wide bool, rules []rule) ref {
 // from returns the ref of what remains to be asked at m.
 func (c *decider) from(m moment) ref {
 	if m.rule == len(c.rules) {
-		return c.action(c.p.action)
+		return c.other
 	}
 	r := &c.rules[m.rule]
 	if m.cond == len(r.conds) {

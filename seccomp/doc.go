@@ -21,16 +21,18 @@
 //     and crun.
 //  5. Rules with conditions are tried in an order that does not depend on the
 //     profile's, libseccomp's: by their first condition (the one with the
-//     lowest argument); higher arguments first, then EQ, NE and MASKED_EQ
-//     before LT and LE before GT and GE, then the larger value first (for LT and
-//     LE the smaller); then by the second condition, and so on; else as in the
-//     profile. The first that holds decides.
-//  6. The same conditions with two actions are an error, and so are conditions
-//     that begin with those of an earlier rule of another action... in the other
-//     order the later, more special, rule is dropped, with a warning.
-//  7. Else, a number above all that the profile names on A gets ENOSYS (nothing
-//     in the profile can have meant it, and C libraries fall back on ENOSYS but
-//     not on EPERM), unless the default action lets calls through.
+//     lowest argument), where higher arguments come first, then EQ, NE and
+//     MASKED_EQ before LT and LE before GT and GE, then the larger value (for
+//     LT and LE the smaller); then by the second condition, and so on; then the
+//     rule with fewer; else as in the profile. The first that holds decides.
+//  6. The same conditions with two actions are an error. So is a rule whose
+//     conditions are the first ones of an earlier rule with another action. In
+//     the other order the later rule can never decide, and a warning says so.
+//  7. Else, a number above all that the profile names on A gets ENOSYS, unless
+//     the default action lets calls through or asks a tracer: nothing in the
+//     profile can have meant it, and C libraries fall back on ENOSYS but not on
+//     EPERM. So does number 0 on s390x, as which its kernel passes what it does
+//     not know.
 //  8. Else the default action.
 //
 // 32-bit architectures, x32 too, compare only the low 32 bits of arguments and
@@ -39,9 +41,19 @@
 // condition on argument 0 is replaced by the number of the sub-call: a filter
 // cannot see what that call's pointer points to.
 //
-// # Where gourd differs from libseccomp, and why
+// # The program
 //
-// See the table differences in the tests, which the differential test reads.
+// It looks at the architecture, then searches the number among runs of numbers
+// with one verdict, and only then at arguments (spans.go, tree.go, decide.go,
+// values.go). Up to there it keeps to what the kernel can work out beforehand
+// for its cache of allowed calls.
+//
+// # libseccomp
+//
+// A build with the tag libseccomp (and cgo) lets libseccomp compile. It is the
+// oracle of the differential test. Where gourd's programs differ from
+// libseccomp's, and why, is in the table of differences_test.go, of which each
+// entry is a test.
 package seccomp
 
 //go:generate go run ./internal/gen zsyscalls.go

@@ -36,13 +36,19 @@ const farthest = 255
 
 // compileGo returns the program of a profile.
 func compileGo(p *profile, d *defect.List) []Instruction {
-	g := &graph{}
+	g := &graph{nodes: make([]node, 0, 512)}
 	audit, lines := p.lines(p.gather(), g, d)
-	a := &assembler{graph: g, big: p.abis[0].big, code: make([]Instruction, 0, 512)}
+	roots := make([]ref, len(lines))
+	for i, line := range lines {
+		roots[i] = g.search(wordNumber, g.numberTree(line), 0, len(line))
+	}
+	a := &assembler{
+		graph: g, big: p.abis[0].big, code: make([]Instruction, 0, 512),
+		returns: make([]label, len(g.actions)+1), places: make([]place, len(g.nodes)),
+	}
 	starts := make([]label, len(lines))
 	for i := len(lines) - 1; i >= 0; i-- {
-		t := newTree(lines[i], g)
-		starts[i] = a.put(Instruction{Code: opLoad, K: offNumber}, a.tree(t, 0, len(t.spans)))
+		starts[i] = a.enter(roots[i], nowhere)
 	}
 	next := a.at(g.action(badArch))
 	for i := len(lines) - 1; i >= 0; i-- {
@@ -65,7 +71,7 @@ type assembler struct {
 	*graph
 	big     bool
 	code    []Instruction // the last one first
-	returns []label       // by action: its newest return plus 1, 0 for none
+	returns []label       // by action: its newest return, 0 for none
 	places  []place       // by node
 }
 
@@ -91,9 +97,6 @@ func (a *assembler) distance(l label, more int) int { return len(a.code) + more 
 
 // at returns the label of an action's return, writing it if none is near.
 func (a *assembler) at(action ref) label {
-	for len(a.returns) < len(a.actions) {
-		a.returns = append(a.returns, 0)
-	}
 	n := ^action
 	if l := a.returns[n]; l != 0 && a.distance(l, 0) < farthest {
 		return l
@@ -126,21 +129,21 @@ func (a *assembler) branch(code uint16, k uint32, yes, no label) label {
 	return a.here()
 }
 
+// nowhere is the word of an accumulator that holds none.
+const nowhere = 0xff
+
 // enter returns the label of r; word is what the accumulator holds on the way
-// there, -1 if it is no argument's word.
-func (a *assembler) enter(r ref, word int) label {
+// there.
+func (a *assembler) enter(r ref, word uint8) label {
 	if r < 0 {
 		return a.at(r)
-	}
-	if len(a.places) < len(a.nodes) {
-		a.places = append(a.places, make([]place, len(a.nodes)-len(a.places))...)
 	}
 	n := &a.nodes[r]
 	at := &a.places[r]
 	if at.test == 0 {
 		at.test = a.question(n)
 	}
-	if word == int(n.word) {
+	if word == n.word {
 		return at.test
 	}
 	if at.load == 0 {
@@ -155,9 +158,9 @@ func (a *assembler) enter(r ref, word int) label {
 
 // question writes a node without its load.
 func (a *assembler) question(n *node) label {
-	held := int(n.word)
+	held := n.word
 	if n.op == maskedIs {
-		held = -1 // AND destroys it
+		held = nowhere // AND destroys it
 	}
 	no := a.enter(n.no, held)
 	yes := a.enter(n.yes, held)
@@ -175,8 +178,11 @@ func (a *assembler) question(n *node) label {
 	return a.put(Instruction{Code: opAnd, K: n.mask}, test)
 }
 
-// offset returns where seccomp_data has a word of the arguments.
+// offset returns where seccomp_data has a word.
 func (a *assembler) offset(word uint8) uint32 {
+	if word == wordNumber {
+		return offNumber
+	}
 	high := uint32(word & 1)
 	if a.big {
 		high ^= 1

@@ -82,6 +82,9 @@ func takesErrno(action uint32) bool {
 	return action == unix.SECCOMP_RET_ERRNO || action == unix.SECCOMP_RET_TRACE
 }
 
+// maxErrno is the greatest errno, MAX_ERRNO of linux/err.h.
+const maxErrno = 4095
+
 // permits tells the actions after which the kernel runs the call by itself.
 func permits(action uint32) bool {
 	return action == unix.SECCOMP_RET_ALLOW || action == unix.SECCOMP_RET_LOG

@@ -78,8 +78,12 @@ func checkAction(a specs.LinuxSeccompAction, errno *uint, actionAt, errnoAt func
 	if errno == nil {
 		return value | uint32(unix.EPERM)
 	}
-	if *errno > unix.SECCOMP_RET_DATA {
-		d.Add(errnoAt(), "%d is above %d", *errno, uint(unix.SECCOMP_RET_DATA))
+	most := uint(unix.SECCOMP_RET_DATA)
+	if value == unix.SECCOMP_RET_ERRNO {
+		most = maxErrno // the kernel would cut it to that
+	}
+	if *errno > most {
+		d.Add(errnoAt(), "%d is above %d", *errno, most)
 	}
 	return value | uint32(*errno)&unix.SECCOMP_RET_DATA
 }

@@ -52,6 +52,11 @@ type Env struct {
 // if it added defects to d, each by its JSON path. The warnings are about what
 // is skipped although it would have blocked something.
 func Compile(s *specs.LinuxSeccomp, e Env, d *defect.List) (*Program, []string) {
+	return compile(s, e, d, generate)
+}
+
+// compile is Compile with a generator: gourd's or libseccomp's.
+func compile(s *specs.LinuxSeccomp, e Env, d *defect.List, generate func(*profile, *defect.List) []Instruction) (*Program, []string) {
 	if s == nil {
 		return nil, nil
 	}

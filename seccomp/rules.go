@@ -82,10 +82,13 @@ func (v *verdicts) name(e *entry, n, i int, silent bool) {
 // the sub-call when the call multiplexes, else -1.
 func (v *verdicts) add(e *entry, n, slot, sub int) {
 	for _, alt := range e.alternatives {
+		if v.plain[slot] != 0 {
+			return // decided
+		}
 		conds := v.fit(alt, sub)
 		if len(conds) > 0 {
 			v.rules = append(v.rules, rule{slot, n, conds})
-		} else if v.plain[slot] == 0 {
+		} else {
 			v.plain[slot] = int32(n) + 1
 		}
 	}
@@ -94,30 +97,23 @@ func (v *verdicts) add(e *entry, n, slot, sub int) {
 // fit returns the conditions as they are on this architecture: cut to its
 // width, without those that always hold, and with the sub-call as argument 0.
 func (v *verdicts) fit(conds []condition, sub int) []condition {
-	if v.abi.wide && sub < 0 && !slices.ContainsFunc(conds, func(c condition) bool { return c.mask == 0 }) {
+	always := func(c condition) bool { return c.mask == 0 }
+	if sub < 0 && (len(conds) == 0 || v.abi.wide && !slices.ContainsFunc(conds, always)) {
 		return conds
+	}
+	all := ^uint64(0)
+	if !v.abi.wide {
+		all = 0xffffffff
 	}
 	fitted := make([]condition, 0, len(conds)+1)
 	if sub >= 0 {
-		fitted = append(fitted, condition{arg: 0, op: eq, value: uint64(sub), mask: ^uint64(0)})
+		fitted = append(fitted, condition{arg: 0, op: eq, value: uint64(sub), mask: all})
 	}
 	for _, c := range conds {
-		if sub >= 0 && c.arg == 0 {
-			continue
-		}
-		if !v.abi.wide {
-			c.value &= 0xffffffff
-			c.mask &= 0xffffffff
-		}
-		if c.mask != 0 {
+		c.value &= all
+		c.mask &= all
+		if c.mask != 0 && (sub < 0 || c.arg != 0) {
 			fitted = append(fitted, c)
-		}
-	}
-	if !v.abi.wide {
-		for i := range fitted {
-			if fitted[i].op != maskedEQ {
-				fitted[i].mask = 0xffffffff
-			}
 		}
 	}
 	return fitted
@@ -182,11 +178,11 @@ func (v *verdicts) decisions(p *profile, told *[]pair, d *defect.List) []rule {
 // pair names two entries that a conflict has been told about.
 type pair struct{ a, b int }
 
-// covered tells whether r can never decide, because one of the rules before it
-// has the same conditions or the first of them. It reports their conflict.
+// covered tells whether r can never decide, because a rule that is tried before
+// it has only conditions that r has too. It reports their conflict, if any.
 func (v *verdicts) covered(p *profile, before []rule, r rule, told *[]pair, d *defect.List) bool {
 	for _, b := range before {
-		if len(b.conds) > len(r.conds) || !slices.Equal(b.conds, r.conds[:len(b.conds)]) {
+		if !subset(b.conds, r.conds) {
 			continue
 		}
 		eb, er := &p.entries[b.entry], &p.entries[r.entry]
@@ -198,7 +194,7 @@ func (v *verdicts) covered(p *profile, before []rule, r rule, told *[]pair, d *d
 		case len(b.conds) == len(r.conds):
 			d.Add(fmt.Sprintf("linux.seccomp.syscalls[%d].args", max(eb.index, er.index)),
 				"the same conditions as in syscalls[%d], with another action", min(eb.index, er.index))
-		case b.entry > r.entry:
+		case b.entry > r.entry && slices.Equal(b.conds, r.conds[:len(b.conds)]):
 			d.Add(fmt.Sprintf("linux.seccomp.syscalls[%d].args", eb.index),
 				"covers syscalls[%d], which has another action", er.index)
 		default:
@@ -208,4 +204,14 @@ func (v *verdicts) covered(p *profile, before []rule, r rule, told *[]pair, d *d
 		return true
 	}
 	return false
+}
+
+// subset tells whether all conditions of a are among b's.
+func subset(a, b []condition) bool {
+	for _, c := range a {
+		if !slices.Contains(b, c) {
+			return false
+		}
+	}
+	return true
 }

@@ -36,7 +36,7 @@ func (s *spans) putABI(from uint32, v *verdicts, g *graph, p *profile, told *[]p
 	}
 	to := v.resolve(g, p, told, d)
 	s.put(from, def)
-	end := min(len(to), v.last+1)
+	end := v.last + 1
 	for slot := range end {
 		if slot == 0 && v.abi == &abis[abiS390X] && newer != def {
 			// s390x passes a number that the kernel does not know as 0, which
@@ -58,9 +58,13 @@ func (s *spans) putABI(from uint32, v *verdicts, g *graph, p *profile, told *[]p
 
 // resolve returns for each slot the action or the question that decides it.
 func (v *verdicts) resolve(g *graph, p *profile, told *[]pair, d *defect.List) []ref {
-	to := make([]ref, maxSlots)
 	def := g.action(p.action)
-	for slot, n := range v.plain {
+	end := v.last + 1
+	if v.abi == &abis[abiARM] {
+		end = armPrivateEnd
+	}
+	to := make([]ref, end)
+	for slot, n := range v.plain[:end] {
 		to[slot] = def
 		if n != 0 {
 			to[slot] = g.action(p.entries[n-1].action)

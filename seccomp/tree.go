@@ -1,33 +1,43 @@
 package seccomp
 
-// tree.go: the search for a call's number.
+// tree.go: the search for a call's number, or an argument's value.
 
-// tree is the search in one line of numbers.
+// tree is the search in one line.
 type tree struct {
 	spans  spans
 	before []uint32 // the weight of the spans before each, and of all
 }
 
-// Weights of a span: how much it matters that it is found soon. The kernel
-// caches ALLOW for calls whose arguments do not matter; the filter runs for all
-// others, above all for those that are allowed by their arguments.
+// Weights in a line of call numbers: how much it matters that a span is found
+// soon. Every number counts, as it is a call that may be made. A span that asks
+// for arguments counts for more: its calls are the only ones for which the
+// filter always runs, as the kernel caches what is allowed in any case, and what
+// is refused is not made often.
 const (
-	weightCached = 2
-	weightFixed  = 3
-	weightAsks   = 8
+	weightSpan = 1
+	weightAsks = 32
+	mostWidth  = 48 // no matter how wide: most numbers are no calls
 )
 
-func newTree(s spans, g *graph) *tree {
+// numberTree returns the search in a line of call numbers.
+func (g *graph) numberTree(s spans) *tree {
+	return newTree(s, func(sp span, width uint32) uint32 {
+		if sp.to >= 0 {
+			return weightAsks
+		}
+		return weightSpan + min(width, mostWidth)
+	})
+}
+
+// newTree returns the search in a line whose spans weigh what weight says.
+func newTree(s spans, weight func(s span, width uint32) uint32) *tree {
 	t := &tree{spans: s, before: make([]uint32, len(s)+1)}
 	for i, sp := range s {
-		w := uint32(weightFixed)
-		switch {
-		case sp.to >= 0:
-			w = weightAsks
-		case permits(g.actions[^sp.to]):
-			w = weightCached
+		end := ^uint32(0)
+		if i+1 < len(s) {
+			end = s[i+1].lo
 		}
-		t.before[i+1] = t.before[i] + w
+		t.before[i+1] = t.before[i] + weight(sp, end-sp.lo)
 	}
 	return t
 }
@@ -36,24 +46,24 @@ func newTree(s spans, g *graph) *tree {
 // cheaper than to search.
 const chain = 3
 
-// tree writes the search among spans i to j-1 and returns its label.
-func (a *assembler) tree(t *tree, i, j int) label {
+// search returns the ref of the search among spans i to j-1 of the word's line.
+func (g *graph) search(word uint8, t *tree, i, j int) ref {
 	if j-i == 1 {
-		return a.enter(t.spans[i].to, -1)
+		return t.spans[i].to
 	}
 	if other, ok := t.singles(i, j); ok {
-		no := a.enter(other, -1)
+		no := other
 		for k := j - 1; k >= i; k-- {
-			if to := t.spans[k].to; to != other {
-				no = a.branch(opIfIs, t.spans[k].lo, a.enter(to, -1), no)
+			if s := t.spans[k]; s.to != other {
+				no = g.ask(question{op: is, word: word, k: s.lo}, s.to, no)
 			}
 		}
 		return no
 	}
 	m := t.middle(i, j)
-	yes := a.tree(t, m, j)
-	no := a.tree(t, i, m)
-	return a.branch(opIfGE, t.spans[m].lo, yes, no)
+	no := g.search(word, t, i, m)
+	yes := g.search(word, t, m, j)
+	return g.ask(question{op: atLeast, word: word, k: t.spans[m].lo}, yes, no)
 }
 
 // singles tells whether all spans from i to j-1 but a few single numbers lead

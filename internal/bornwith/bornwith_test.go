@@ -1,4 +1,6 @@
-package bornwith
+// The tests are another package: as part of it they would make it import what
+// they import.
+package bornwith_test
 
 import (
 	"fmt"
@@ -7,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/gourd-oci/gourd/internal/bornwith"
 )
 
 // TestNofileIsReadBeforeGoRaisesIt starts this test binary again below a
@@ -14,7 +18,7 @@ import (
 // although its own current soft limit is another by then.
 func TestNofileIsReadBeforeGoRaisesIt(t *testing.T) {
 	if os.Getenv("BORNWITH_CHILD") != "" {
-		soft, hard, ok := Nofile()
+		soft, hard, ok := bornwith.Nofile()
 		var now syscall.Rlimit
 		if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &now); err != nil {
 			t.Fatal(err)
@@ -35,7 +39,7 @@ func TestNofileIsReadBeforeGoRaisesIt(t *testing.T) {
 
 // TestImportsNothing keeps the rule that the order of initialisation rests on.
 func TestImportsNothing(t *testing.T) {
-	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports ","}}`, ".").Output()
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports ","}}`, "github.com/gourd-oci/gourd/internal/bornwith").Output()
 	if err != nil {
 		t.Skipf("go list does not work here: %v", err)
 	}

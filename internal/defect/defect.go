@@ -38,13 +38,20 @@ func (l List) Err() error {
 
 // Error is the error of a config with defects. Its text is one line, because
 // engines show their users one line of a runtime's log.
-type Error struct{ Defects List }
+type Error struct {
+	Defects List
+	File    string // where they are; "" is config.json
+}
 
-// Error returns "config.json: PATH: PROBLEM", with the defects separated by
+// Error returns "FILE: PATH: PROBLEM", with the defects separated by
 // semicolons when there are several.
 func (e *Error) Error() string {
 	var b strings.Builder
-	b.WriteString("config.json: ")
+	if e.File == "" {
+		b.WriteString("config.json")
+	}
+	b.WriteString(e.File)
+	b.WriteString(": ")
 	for i, d := range e.Defects {
 		if i > 0 {
 			b.WriteString("; ")

@@ -77,7 +77,7 @@ func linux() *features.Linux {
 		Apparmor:        &features.Apparmor{Enabled: yes()},
 		Selinux:         &features.Selinux{Enabled: yes()},
 		IntelRdt:        &features.IntelRdt{Enabled: no(), Schemata: no(), Monitoring: no()},
-		MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: no()}},
+		MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: yes()}},
 		NetDevices:      &features.NetDevices{Enabled: no()},
 	}
 }

@@ -89,7 +89,7 @@ func TestNamespaces(t *testing.T) {
 func TestMountOptions(t *testing.T) {
 	accepted := func(m specs.Mount) bool {
 		var d defect.List
-		p := rootfs.Compile(&specs.Spec{Root: &specs.Root{Path: "/rootfs"}, Mounts: []specs.Mount{m}}, rootfs.Env{Bundle: "/b", HostUserNS: true}, &d)
+		p := rootfs.Compile(&specs.Spec{Root: &specs.Root{Path: "/rootfs"}, Mounts: []specs.Mount{m}}, rootfs.Env{Bundle: "/b", HostUserNS: true, NewUserNS: true}, &d)
 		if len(defectsAt(d, "mounts")) > 0 || len(p.Mounts) != 1 {
 			return false
 		}

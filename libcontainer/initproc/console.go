@@ -2,6 +2,7 @@ package initproc
 
 import (
 	"fmt"
+	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -17,6 +18,12 @@ func console(root *rootfs.Root, p *plan.Init, socket int) error {
 	if err != nil {
 		return err
 	}
+	return connectConsole(master, slave, socket)
+}
+
+// connectConsole sends the master to the engine and makes the slave the
+// terminal of this session. It closes all three.
+func connectConsole(master, slave *os.File, socket int) error {
 	defer master.Close()
 	defer slave.Close()
 	// The message's text is the terminal's name, as other runtimes send it;

@@ -1,7 +1,8 @@
 // Package initproc is what pid 1 does before the user's execve: `gourd init`,
 // started by nsenter in the container's namespaces. It takes the plan from
 // the runtime, sets the container up from inside, says Ready, and waits at
-// the gate for `start`.
+// the gate for `start`. For an exec it is a further process of a container
+// that is set up, and waits for nobody.
 //
 // It decides nothing: all that could be worked out beforehand is in the plan.
 // It logs nothing: what goes wrong is sent to the runtime.
@@ -19,6 +20,7 @@ import (
 
 	"github.com/gourd-oci/gourd/hooks"
 	"github.com/gourd-oci/gourd/internal/bornwith"
+	"github.com/gourd-oci/gourd/libcontainer/credentials"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
 	"github.com/gourd-oci/gourd/libcontainer/protocol"
 	"github.com/gourd-oci/gourd/libcontainer/rootfs"
@@ -36,12 +38,19 @@ var Environ = []string{
 	"GODEBUG=asyncpreemptoff=1,containermaxprocs=0,updatemaxprocs=0",
 }
 
-// Main runs init on the conversation whose fd number is the only argument. It
-// returns only if the process could not be executed.
+// Main runs init on the conversation whose fd number is the first argument;
+// ExecArg after it makes it the init of an exec. It returns only if the process
+// could not be executed.
 func Main(args []string) {
 	runtime.LockOSThread() // ids, capabilities, labels and namespaces are the thread's
+	exec := len(args) == 2 && args[1] == ExecArg
+	if exec {
+		if err := hide(); err != nil {
+			fail(err.Error())
+		}
+	}
 	debug.SetGCPercent(-1)
-	if len(args) != 1 {
+	if len(args) != 1 && !exec {
 		fail("gourd init is started by gourd create, not by hand")
 	}
 	fd, err := strconv.Atoi(args[0])
@@ -52,7 +61,7 @@ func Main(args []string) {
 	if err != nil {
 		fail(err.Error())
 	}
-	err = run(conn)
+	err = converse(conn, exec)
 	// If this cannot be sent the runtime is gone, and nobody asks.
 	_ = conn.Send(protocol.KindFailed, protocol.NewFailure(err))
 	os.Exit(1)
@@ -61,6 +70,19 @@ func Main(args []string) {
 func fail(text string) {
 	fmt.Fprintln(os.Stderr, text)
 	os.Exit(1)
+}
+
+// converse receives the plan and does what it says.
+func converse(conn *protocol.Conn, exec bool) error {
+	kind, do := protocol.KindPlan, run
+	if exec {
+		kind, do = protocol.KindExec, runExec
+	}
+	frame, err := conn.Expect(kind)
+	if err != nil {
+		return fmt.Errorf("receive the plan: %w", err)
+	}
+	return do(conn, frame)
 }
 
 // files are the fds that come with the plan.
@@ -72,8 +94,8 @@ type files struct {
 // before the gate. The order is the point:
 // what needs the host's files comes before pivot_root, what needs privilege
 // before the credentials, what can fail before the gate.
-func run(conn *protocol.Conn) error {
-	p, f, err := receive(conn)
+func run(conn *protocol.Conn, frame *protocol.Frame) error {
+	p, f, err := receive(frame)
 	if err != nil {
 		return err
 	}
@@ -108,7 +130,7 @@ func run(conn *protocol.Conn) error {
 		return err
 	}
 
-	root, err := rootfs.Open(&p.Rootfs)
+	root, err := rootfs.Open(&p.Rootfs, asker{conn})
 	if err != nil {
 		return err
 	}
@@ -164,7 +186,7 @@ func run(conn *protocol.Conn) error {
 	if err != nil {
 		return err
 	}
-	if err := lowerLimits(p); err != nil { // the last: init may not be able to open anything more
+	if err := lowerLimits(&p.Credentials); err != nil { // the last: init may not be able to open anything more
 		return err
 	}
 	if err := conn.Send(protocol.KindReady, nil); err != nil {
@@ -194,12 +216,8 @@ func filter(p *seccomp.Program) *notify.Filter {
 	return &notify.Filter{Prog: p.Filter, Flags: uint(p.Flags)}
 }
 
-// receive gets the plan and its fds.
-func receive(conn *protocol.Conn) (*plan.Init, *files, error) {
-	frame, err := conn.Expect(protocol.KindPlan)
-	if err != nil {
-		return nil, nil, fmt.Errorf("receive the plan: %w", err)
-	}
+// receive takes the plan and its fds out of the frame.
+func receive(frame *protocol.Frame) (*plan.Init, *files, error) {
 	p := new(plan.Init)
 	if err := frame.Decode(p); err != nil {
 		return nil, nil, err
@@ -240,7 +258,7 @@ func names(p *plan.Init) error {
 
 // lowerLimits sets the rlimits, and takes back that Go raises the soft limit on
 // open files at every start, also at init's.
-func lowerLimits(p *plan.Init) error {
+func lowerLimits(c *credentials.Plan) error {
 	var nofile unix.Rlimit
 	soft, hard, ok := bornwith.Nofile()
 	if ok {
@@ -248,7 +266,7 @@ func lowerLimits(p *plan.Init) error {
 	} else if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, nil, &nofile); err != nil {
 		return fmt.Errorf("read the limit on open files: %w", err)
 	}
-	return p.Credentials.LowerLimits(nofile)
+	return c.LowerLimits(nofile)
 }
 
 // joinMountNS joins the mount namespace of fd. Go shares the fs attributes

@@ -46,13 +46,11 @@ func compileEnter(s *specs.Spec, facts *host.Facts, d *defect.List) Enter {
 			e.New |= flag
 		}
 	}
+	e.UIDMaps = IDMaps(s.Linux.UIDMappings)
+	e.GIDMaps = IDMaps(s.Linux.GIDMappings)
 	if e.New&unix.CLONE_NEWUSER != 0 {
-		e.UIDMaps = idMaps(s.Linux.UIDMappings)
-		e.GIDMaps = idMaps(s.Linux.GIDMappings)
-		e.DenySetgroups = facts.EUID != 0
-		if facts.EUID != 0 && facts.InitialUserNS && (!ownIDOnly(e.UIDMaps) || !ownIDOnly(e.GIDMaps)) {
-			d.Add("linux.uidMappings", "an ordinary user can map only one id, the own one, until gourd calls newuidmap")
-		}
+		e.MapHelpers = facts.EUID != 0 && (!oneID(e.UIDMaps) || !oneID(e.GIDMaps))
+		e.DenySetgroups = facts.EUID != 0 && !e.MapHelpers // newgidmap does so itself where it must
 	} else if facts.EUID != 0 && e.Joins(unix.CLONE_NEWUSER) == nil {
 		d.Add("linux.namespaces", "a user namespace is needed to run as an ordinary user (uid %d)", facts.EUID)
 	}
@@ -64,9 +62,15 @@ func compileEnter(s *specs.Spec, facts *host.Facts, d *defect.List) Enter {
 	return e
 }
 
-func ownIDOnly(m []nsenter.IDMap) bool { return len(m) == 1 && m[0].Size == 1 }
+// oneID is whether only one id is mapped: that it is the user's own, the kernel
+// sees to.
+func oneID(m []nsenter.IDMap) bool { return len(m) == 1 && m[0].Size == 1 }
 
-func idMaps(in []specs.LinuxIDMapping) []nsenter.IDMap {
+// IDMaps returns the mappings of a config as nsenter takes them.
+func IDMaps(in []specs.LinuxIDMapping) []nsenter.IDMap {
+	if len(in) == 0 {
+		return nil
+	}
 	out := make([]nsenter.IDMap, len(in))
 	for i, m := range in {
 		out[i] = nsenter.IDMap{Inside: m.ContainerID, Outside: m.HostID, Size: m.Size}

@@ -53,6 +53,7 @@ type Plan struct {
 	Cgroup   cgroups.Plan
 	Hooks    hooks.Plan
 	Init     Init
+	ForExec  ForExec `json:"-"` // of the config, most of it: not worth printing again
 	State    State
 	Rootfs   string   // absolute path of the root filesystem
 	Terminal bool     // the process has a pseudo-terminal
@@ -61,14 +62,19 @@ type Plan struct {
 
 // Enter is the namespaces that init is born into.
 type Enter struct {
-	New     uintptr // CLONE_NEW* flags of the namespaces to make
-	Join    []Join  // the ones to join
+	New  uintptr // CLONE_NEW* flags of the namespaces to make
+	Join []Join  // the ones to join
+	// UIDMaps and GIDMaps are those of a new user namespace. Of one to join
+	// they are what the config says that it has, if it says so.
 	UIDMaps []nsenter.IDMap
 	GIDMaps []nsenter.IDMap
 	// DenySetgroups is what the kernel wants of who is not privileged over the
 	// parent user namespace before a gid_map (user_namespaces(7)).
 	DenySetgroups bool
-	Offsets       []nsenter.Offset // of a new time namespace
+	// MapHelpers is whether newuidmap(1) and newgidmap(1) write the maps: those
+	// of an ordinary user that have more than the own id.
+	MapHelpers bool
+	Offsets    []nsenter.Offset // of a new time namespace
 	// ListenerPath is the socket of the seccomp agent; empty without one.
 	ListenerPath string
 }
@@ -188,14 +194,16 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 	in.PreserveFDs = o.PreserveFDs
 	in.JoinMountNS = p.Enter.Joins(unix.CLONE_NEWNS) != nil
 	in.Rootfs = rootfs.Compile(s, rootfs.Env{
-		Bundle:      b.Dir,
-		Rootfs:      b.RootPath(),
-		NoPivot:     o.NoPivot,
-		NewUserNS:   newUser || p.Enter.Joins(unix.CLONE_NEWUSER) != nil,
-		HostUserNS:  facts.InitialUserNS,
-		NewCgroupNS: p.Enter.Private(unix.CLONE_NEWCGROUP),
-		CgroupDir:   cgroupDir(&p.Cgroup),
-		HostNetwork: o.HostNetwork,
+		Bundle:         b.Dir,
+		Rootfs:         b.RootPath(),
+		NoPivot:        o.NoPivot,
+		NewUserNS:      newUser || p.Enter.Joins(unix.CLONE_NEWUSER) != nil,
+		HostUserNS:     facts.InitialUserNS,
+		Unprivileged:   facts.EUID != 0,
+		ForeignNetwork: p.Enter.Private(unix.CLONE_NEWUSER) && p.Enter.New&unix.CLONE_NEWNET == 0,
+		NewCgroupNS:    p.Enter.Private(unix.CLONE_NEWCGROUP),
+		CgroupDir:      cgroupDir(&p.Cgroup),
+		HostNetwork:    o.HostNetwork,
 	}, &d)
 	var warnings []string
 	if s.Linux.Seccomp != nil {
@@ -224,6 +232,7 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 	if err := d.Err(); err != nil {
 		return nil, err
 	}
+	p.ForExec = forExec(s, &p.Enter, in.Seccomp, &o)
 	return p, nil
 }
 

@@ -164,8 +164,13 @@ func TestCompileEnter(t *testing.T) {
 		t.Errorf("got %+v (%v)\nwant %+v", got, d.Err(), want)
 	}
 	user := &host.Facts{EUID: 1000, InitialUserNS: true}
-	if compileEnter(s, user, &d); d.Err() == nil {
-		t.Error("an ordinary user maps ten ids")
+	if got := compileEnter(s, user, &d); d.Err() != nil || !got.MapHelpers || got.DenySetgroups {
+		t.Errorf("an ordinary user maps ten ids: got %+v (%v)", got, d.Err())
+	}
+	own := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 1000, Size: 1}}
+	s.Linux.UIDMappings, s.Linux.GIDMappings = own, own
+	if got := compileEnter(s, user, &d); d.Err() != nil || got.MapHelpers || !got.DenySetgroups {
+		t.Errorf("an ordinary user maps the own id: got %+v (%v)", got, d.Err())
 	}
 }
 

@@ -132,7 +132,7 @@ func (c *Conn) Receive() (*Frame, error) {
 	}
 	size, nfds := binary.NativeEndian.Uint32(h[4:]), binary.NativeEndian.Uint32(h[8:])
 	if n != headerSize || size > maxPayload || int(nfds) != len(f.Files) {
-		f.close()
+		f.Close()
 		return nil, fmt.Errorf("receive: malformed frame (%d of %d header bytes, payload %d, fds %d of %d)", n, headerSize, size, len(f.Files), nfds)
 	}
 	f.Payload = make([]byte, size)
@@ -142,7 +142,7 @@ func (c *Conn) Receive() (*Frame, error) {
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil {
-			f.close()
+			f.Close()
 			return nil, fmt.Errorf("receive %s: %w", f.Kind, err)
 		}
 		rest = rest[n:]
@@ -157,13 +157,14 @@ func (c *Conn) Expect(k Kind) (*Frame, error) {
 		return nil, err
 	}
 	if f.Kind != k {
-		f.close()
+		f.Close()
 		return nil, fmt.Errorf("receive: %s where %s was due", f.Kind, k)
 	}
 	return f, nil
 }
 
-func (f *Frame) close() {
+// Close closes the fds that are still among Files.
+func (f *Frame) Close() {
 	for _, fd := range f.Files {
 		unix.Close(fd)
 	}

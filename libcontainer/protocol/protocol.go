@@ -8,6 +8,15 @@
 //	     |  Plan: what to set up, with fds      |
 //	     |------------------------------------->|  namespaces are there; mounts
 //	     |                                      |
+//	     |             Open (if init may not)   |
+//	     |<-------------------------------------|
+//	     |  Opened: the source of a mount       |
+//	     |------------------------------------->|
+//	     |          Map (if ids are mapped)     |
+//	     |<-------------------------------------|
+//	     |  Mapped                              |
+//	     |------------------------------------->|
+//	     |                                      |
 //	     |             Mounted (if hooks ask)   |
 //	     |<-------------------------------------|
 //	     |  prestart, createRuntime             |
@@ -20,6 +29,22 @@
 //	     |<-------------------------------------|  waits at the gate for `start`
 //	     |  late limits; the record is saved    |
 //	     x                                      |
+//
+// An exec is shorter, for there is no gate; the page of package notify comes
+// with Ready, and the end of the file after it tells the runtime to look there:
+//
+//	runtime (gourd exec)                   init (gourd init)
+//	     |  Exec: what to set up, with fds      |
+//	     |------------------------------------->|  joins the mount namespace, console,
+//	     |                                      |  credentials
+//	     |                 Warning (any time)   |
+//	     |<-------------------------------------|
+//	     |                    Ready, the page   |
+//	     |<-------------------------------------|
+//	     |  Go (if the plan says so)            |
+//	     |------------------------------------->|  filter, execve
+//	     |                         end of file  |
+//	     |<-------------------------------------|
 //
 // Instead of any message of its own, init may send Failed and end. An end of
 // file where a message is due means that the other side died; init then ends.
@@ -42,6 +67,12 @@ const (
 	KindWarning                   // init: a text for the runtime's log
 	KindReady                     // init: all that can fail has been done
 	KindFailed                    // init: a Failure; it ends
+	KindExec                      // runtime: the plan of an exec, in place of Plan
+	KindGo                        // runtime: execute it, the terminal is connected
+	KindOpen                      // init: a MountIndex; open its source, which I may not
+	KindOpened                    // runtime: here it is, as an fd
+	KindMap                       // init: a MountIndex and its tree; map the ids of that
+	KindMapped                    // runtime: they are mapped
 )
 
 // String returns the message's name.
@@ -59,12 +90,28 @@ func (k Kind) String() string {
 		return "Ready"
 	case KindFailed:
 		return "Failed"
+	case KindExec:
+		return "Exec"
+	case KindGo:
+		return "Go"
+	case KindOpen:
+		return "Open"
+	case KindOpened:
+		return "Opened"
+	case KindMap:
+		return "Map"
+	case KindMapped:
+		return "Mapped"
 	}
 	return fmt.Sprintf("Kind(%d)", uint32(k))
 }
 
 // Warning is a text that init would have logged, if init logged.
 type Warning struct{ Text string }
+
+// MountIndex says which mount of the plan is meant; rootfs.RootSource is the
+// root filesystem.
+type MountIndex struct{ Mount int }
 
 // Failure is an error on its way from init to the runtime. The errno survives:
 // errors.Is(failure, unix.ENOENT) holds on the other side as it did on this.
@@ -113,9 +160,13 @@ func errnoOf(err error) (unix.Errno, bool) {
 }
 
 // Order is what the runtime expects of init next: it checks that init, which
-// is about to hold untrusted code, keeps to the conversation. The zero value
-// is its beginning.
-type Order struct{ mounted, ready bool }
+// is about to hold untrusted code, keeps to the conversation.
+type Order struct {
+	// Mounts is whether init makes mounts, and may send Open and Map for them.
+	Mounts bool
+
+	mounted, ready bool
+}
 
 // Received notes that init sent k. It returns an error if k is out of order;
 // hooks says whether the plan asked for a Mounted.
@@ -123,6 +174,8 @@ func (o *Order) Received(k Kind, hooks bool) error {
 	switch {
 	case o.ready:
 	case k == KindWarning, k == KindFailed:
+		return nil
+	case (k == KindOpen || k == KindMap) && o.Mounts && !o.mounted:
 		return nil
 	case k == KindMounted && hooks && !o.mounted:
 		o.mounted = true

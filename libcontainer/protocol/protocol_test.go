@@ -201,6 +201,10 @@ func TestOrder(t *testing.T) {
 		{"plain", false, []Kind{KindReady}, true},
 		{"with hooks", true, []Kind{KindMounted, KindReady}, true},
 		{"warnings", true, []Kind{KindWarning, KindMounted, KindWarning, KindReady}, true},
+		{"mounts", true, []Kind{KindOpen, KindMap, KindWarning, KindOpen, KindMounted, KindReady}, true},
+		{"mounts without hooks", false, []Kind{KindMap, KindReady}, true},
+		{"a mount after the mounts", true, []Kind{KindMounted, KindOpen}, false},
+		{"a map after ready", false, []Kind{KindReady, KindMap}, false},
 		{"failure", true, []Kind{KindMounted, KindFailed}, true},
 		{"hooks not awaited", true, []Kind{KindReady}, false},
 		{"mounted twice", true, []Kind{KindMounted, KindMounted}, false},
@@ -209,7 +213,7 @@ func TestOrder(t *testing.T) {
 		{"the runtime's own message", false, []Kind{KindPlan}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var o Order
+			o := Order{Mounts: true}
 			var err error
 			for _, k := range tt.kinds {
 				if err = o.Received(k, tt.hooks); err != nil {
@@ -220,5 +224,14 @@ func TestOrder(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+}
+
+func TestOrderWithoutMounts(t *testing.T) {
+	for _, k := range []Kind{KindOpen, KindMap} {
+		var o Order
+		if err := o.Received(k, false); err == nil {
+			t.Errorf("%s is accepted of an init that makes no mounts", k)
+		}
 	}
 }

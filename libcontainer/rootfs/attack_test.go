@@ -81,7 +81,7 @@ func TestSymlinkedRootfs(t *testing.T) {
 		for _, path := range []string{"link", "link/fs", dir + "/link", dir + "/link/fs"} {
 			s := example()
 			s.Root.Path = path
-			if _, err := Open(planFor(t, dir, s)); !errors.Is(err, unix.ELOOP) {
+			if _, err := Open(planFor(t, dir, s), nil); !errors.Is(err, unix.ELOOP) {
 				t.Errorf("root.path %s: error is %v, want one about a symlink", path, err)
 			}
 		}
@@ -211,7 +211,7 @@ func TestSwappedMountTarget(t *testing.T) {
 				for _, dest := range []string{"/vol/t", "/vol/t/new" + strconv.Itoa(i) + "/deep"} {
 					m := Mount{Where: "mounts[1]", Type: "tmpfs", Destination: dest}
 					// It may fail when it loses the race, but not escape.
-					if err := r.mount(&m); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ELOOP) && !errors.Is(err, unix.ENOTDIR) && !errors.Is(err, unix.EEXIST) && !errors.Is(err, unix.EINVAL) {
+					if err := r.mount(0, &m); err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ELOOP) && !errors.Is(err, unix.ENOTDIR) && !errors.Is(err, unix.EEXIST) && !errors.Is(err, unix.EINVAL) {
 						t.Fatal(err)
 					}
 				}

@@ -25,13 +25,8 @@ func compileMount(i int, s *specs.Mount, e *Env, d *defect.List) Mount {
 	}
 	before := len(*d)
 	checkStrings(&m, s, d)
-	if s.UIDMappings != nil {
-		d.Add(m.Where+".uidMappings", "idmapped mounts are not supported yet")
-	}
-	if s.GIDMappings != nil {
-		d.Add(m.Where+".gidMappings", "idmapped mounts are not supported yet")
-	}
 	o := compileOptions(&m, s.Options, d)
+	m.IDMap = compileIDMap(&m, s, &o, e, d)
 	switch {
 	case o.remount:
 		compileRemount(&m, &o)
@@ -68,7 +63,9 @@ type optionSet struct {
 	readonly, notRO  bool
 	bind, recursive  bool
 	remount, copyUp  bool
-	copyUpAt, dataAt int // indexes of these options, for defects
+	idmap            string // this option, or ridmap
+	copyUpAt, dataAt int    // indexes of these options, for defects
+	idmapAt          int
 	params           []Param
 }
 
@@ -111,7 +108,9 @@ func compileOptions(m *Mount, names []string, d *defect.List) optionSet {
 		case optRemount:
 			o.remount = true
 		case optIDMap:
-			d.Add(index(m.Where+".options", i), "%s: idmapped mounts are not supported yet", name)
+			if o.idmap != "ridmap" {
+				o.idmap, o.idmapAt = name, i
+			}
 		case optCopyUp:
 			o.copyUp, o.copyUpAt = true, i
 		}
@@ -181,6 +180,9 @@ func compileFilesystem(m *Mount, o *optionSet, e *Env, d *defect.List) {
 		}
 	case "proc", "sysfs":
 		m.NoSymlinks = true // CVE-2019-19921 and its kin
+		if m.Type == "sysfs" && e.ForeignNetwork {
+			m.Fallback = "/sys"
+		}
 	}
 	if o.readonly && !sharedSuper(m.Type) && m.Destination != "/dev" {
 		o.super |= unix.MS_RDONLY

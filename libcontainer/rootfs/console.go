@@ -14,16 +14,43 @@ const (
 	ptmxIno    = 2 // and of its ptmx
 )
 
-// Console makes a terminal of the container's own devpts, of the given size in
-// characters unless both are 0, and mounts it on /dev/console. It returns both
-// ends, close-on-exec, for the caller to close; the slave has not become the
-// controlling terminal. It follows Pivot.
+// Console makes a terminal of the container's own devpts as Terminal does, and
+// mounts it on /dev/console. It follows Pivot.
+func (r *Root) Console(width, height uint) (master, slave *os.File, err error) {
+	master, slave, err = Terminal(r.fd, width, height)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := r.mountConsole(slave); err != nil {
+		master.Close()
+		slave.Close()
+		return nil, nil, fmt.Errorf("console: %w", err)
+	}
+	return master, slave, nil
+}
+
+func (r *Root) mountConsole(slave *os.File) error {
+	dev, err := linux.OpenInRoot(r.fd, "/dev", unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return fmt.Errorf("/dev: %w", err)
+	}
+	defer unix.Close(dev)
+	if err := bindOver(int(slave.Fd()), dev, "console"); err != nil {
+		return fmt.Errorf("/dev/console: %w", err)
+	}
+	return nil
+}
+
+// Terminal makes a terminal of the devpts on /dev/pts of the container whose
+// root directory is given, of this size in characters unless both are 0. It
+// returns both ends, close-on-exec, for the caller to close; the slave has not
+// become the controlling terminal.
 //
 // The devpts is checked to be one, its ptmx to be the kernel's, and the slave
 // comes from the master itself (TIOCGPTPEER): no path of the image decides
 // which terminal this is (CVE-2025-52565).
-func (r *Root) Console(width, height uint) (master, slave *os.File, err error) {
-	fd, err := r.openPtmx()
+func Terminal(root int, width, height uint) (master, slave *os.File, err error) {
+	fd, err := openPtmx(root)
 	if err != nil {
 		return nil, nil, fmt.Errorf("console: /dev/pts/ptmx: %w", err)
 	}
@@ -51,24 +78,13 @@ func (r *Root) Console(width, height uint) (master, slave *os.File, err error) {
 			return master, slave, fmt.Errorf("console: set size %dx%d: %w", width, height, err)
 		}
 	}
-	if r.plan.Joined {
-		return master, slave, nil // no mount there outlasts us
-	}
-	dev, err := linux.OpenInRoot(r.fd, "/dev", unix.O_PATH|unix.O_DIRECTORY, 0)
-	if err != nil {
-		return master, slave, fmt.Errorf("console: /dev: %w", err)
-	}
-	defer unix.Close(dev)
-	if err := bindOver(peer, dev, "console"); err != nil {
-		return master, slave, fmt.Errorf("console: /dev/console: %w", err)
-	}
 	return master, slave, nil
 }
 
 // openPtmx opens a new master of the devpts mounted on /dev/pts. Nothing is
 // opened but O_PATH before it is known to be the kernel's.
-func (r *Root) openPtmx() (int, error) {
-	pts, err := linux.OpenInRoot(r.fd, "/dev/pts", unix.O_PATH|unix.O_DIRECTORY, unix.RESOLVE_NO_SYMLINKS)
+func openPtmx(root int) (int, error) {
+	pts, err := linux.OpenInRoot(root, "/dev/pts", unix.O_PATH|unix.O_DIRECTORY, unix.RESOLVE_NO_SYMLINKS)
 	if err != nil {
 		return -1, err
 	}

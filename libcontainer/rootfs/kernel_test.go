@@ -124,7 +124,7 @@ func planFor(t *testing.T, dir string, s *specs.Spec) *Plan {
 // open opens the root of p and closes it when the test ends.
 func open(t *testing.T, p *Plan) *Root {
 	t.Helper()
-	r, err := Open(p)
+	r, err := Open(p, nil)
 	must(t, "Open", err)
 	t.Cleanup(func() { r.Close() })
 	return r

@@ -18,7 +18,7 @@ func (r *Root) Mount() error {
 	defer unix.Umask(unix.Umask(0))
 	for i := range r.plan.Mounts {
 		m := &r.plan.Mounts[i]
-		if err := r.mount(m); err != nil {
+		if err := r.mount(i, m); err != nil {
 			return fmt.Errorf("%s: %w", m, err)
 		}
 	}
@@ -28,25 +28,23 @@ func (r *Root) Mount() error {
 	return nil
 }
 
-func (r *Root) mount(m *Mount) error {
+// mount makes m, which is Mounts[i] of the plan.
+func (r *Root) mount(i int, m *Mount) error {
 	switch m.Kind {
 	case Remount:
 		return r.remount(m)
 	case Bind:
-		return r.bind(m)
+		return r.bind(i, m)
 	}
-	return r.filesystem(m)
+	return r.filesystem(i, m)
 }
 
 // bind mounts a copy of the tree at the source. Its attributes are set while
 // it is detached: it is never seen without them.
-func (r *Root) bind(m *Mount) error {
-	tree, err := linux.CloneTree(unix.AT_FDCWD, m.Source, m.Recursive)
+func (r *Root) bind(i int, m *Mount) error {
+	tree, err := r.cloneSource(i, m.Source, m.Recursive)
 	if err != nil {
-		if err == unix.EINVAL {
-			return fmt.Errorf("open source %s: %w (is it, or is it below, an unbindable mount?)", m.Source, err)
-		}
-		return fmt.Errorf("open source %s: %w", m.Source, linux.NeedsKernel("5.12", err))
+		return err
 	}
 	defer unix.Close(tree)
 	if m.ProcSource {
@@ -57,6 +55,9 @@ func (r *Root) bind(m *Mount) error {
 		}
 	}
 	if err := setAttrs(tree, m); err != nil {
+		return err
+	}
+	if err := r.mapIDs(i, m, tree); err != nil {
 		return err
 	}
 	target, err := r.pin(m)
@@ -83,7 +84,7 @@ func (r *Root) makeTarget(m *Mount, tree int) (int, error) {
 }
 
 // filesystem mounts a new filesystem.
-func (r *Root) filesystem(m *Mount) error {
+func (r *Root) filesystem(i int, m *Mount) error {
 	target, err := r.pin(m)
 	existed := err == nil
 	if err == unix.ENOENT {
@@ -110,11 +111,11 @@ func (r *Root) filesystem(m *Mount) error {
 		fd, err = linux.NewFilesystem(m.Type, m.Source, params, m.Set)
 	}
 	if m.Fallback != "" && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.EBUSY)) {
-		// A user namespace that does not own the cgroup namespace.
-		return r.bind(fallback(m))
+		// A user namespace that does not own the cgroup or network namespace.
+		return r.bind(i, fallback(m))
 	}
 	if err != nil {
-		return err
+		return r.explain(m, err)
 	}
 	keep := false
 	defer func() {
@@ -127,6 +128,9 @@ func (r *Root) filesystem(m *Mount) error {
 			return fmt.Errorf("tmpcopyup: %w", err)
 		}
 	}
+	if err := r.mapIDs(i, m, fd); err != nil {
+		return err
+	}
 	if err := attach(m, fd, target); err != nil {
 		return err
 	}
@@ -137,10 +141,36 @@ func (r *Root) filesystem(m *Mount) error {
 	return nil
 }
 
-// fallback returns the bind mount of m.Fallback that stands in for m.
+// explain adds to an EPERM in a user namespace what the kernel asks of it for
+// this type of filesystem (fs/namespace.c, mount_too_revealing, and the types'
+// own permission checks).
+func (r *Root) explain(m *Mount, err error) error {
+	if !errors.Is(err, unix.EPERM) || !r.plan.BindDevices {
+		return err
+	}
+	own := ""
+	switch m.Type {
+	case "proc":
+		own = "pid"
+	case "sysfs":
+		own = "network"
+	case "mqueue":
+		return fmt.Errorf("%w (a user namespace gets one only with an ipc namespace of its own)", err)
+	default:
+		return err
+	}
+	return fmt.Errorf("%w (a user namespace gets one only with a %s namespace of its own, and where one can be seen that nothing is mounted over)", err, own)
+}
+
+// fallback returns the bind mount of m.Fallback that stands in for m. That of
+// sysfs brings along what the host has mounted there, with the same flags: in a
+// user namespace it cannot be had without.
 func fallback(m *Mount) *Mount {
 	b := *m
 	b.Kind, b.Source, b.Params = Bind, m.Fallback, nil
+	if m.Type == "sysfs" {
+		b.Recursive, b.RecSet = true, m.Set
+	}
 	return &b
 }
 

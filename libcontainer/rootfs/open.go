@@ -14,10 +14,11 @@ import (
 // Root is the root of a container while init sets it up. Its methods are for
 // one goroutine, locked to its thread.
 type Root struct {
-	plan *Plan
-	fd   int // O_PATH, the root of the container's root mount
-	proc int // root of a private procfs, or -1 when there is no sysctl to write
-	late []lateMount
+	plan    *Plan
+	runtime Runtime
+	fd      int // O_PATH, the root of the container's root mount
+	proc    int // root of a private procfs, or -1 when there is no sysctl to write
+	late    []lateMount
 }
 
 // lateMount is a mount to be made read-only at the end.
@@ -26,8 +27,8 @@ type lateMount struct {
 	fd int
 }
 
-// Open begins the set-up, in the container's own mount namespace. The others
-// follow in this order: Mount, then the runtime's hooks and createContainer's;
+// Open begins the set-up, in the container's own mount namespace. What init may
+// not do itself, here and in Mount, rt does. The other methods follow in this order: Mount, then the runtime's hooks and createContainer's;
 // Pivot; Console, if there is a terminal; WriteSysctls; Finish; Close. After
 // an error, only Close: the mount namespace is to be thrown away.
 //
@@ -36,7 +37,7 @@ type lateMount struct {
 // attached where it lies: pivot_root(2) wants a mount, whose parent is not
 // shared. The private procfs for sysctls is made now, because the kernel gives
 // one to a user namespace only while an unmasked one can be seen.
-func Open(p *Plan) (_ *Root, err error) {
+func Open(p *Plan, rt Runtime) (_ *Root, err error) {
 	var undo cleanup.Stack
 	defer undo.On(&err)
 
@@ -46,7 +47,7 @@ func Open(p *Plan) (_ *Root, err error) {
 	if err := setHostPropagation(p.Propagation); err != nil {
 		return nil, err
 	}
-	place, err := openRootfs(p)
+	place, err := openPlace(p, rt)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +58,7 @@ func Open(p *Plan) (_ *Root, err error) {
 		}
 	}
 
-	r := &Root{plan: p, fd: -1, proc: -1}
+	r := &Root{plan: p, runtime: rt, fd: -1, proc: -1}
 	undo.Add("close the root", r.Close)
 	if r.fd, err = linux.CloneTree(place, "", true); err != nil {
 		return nil, fmt.Errorf("root.path %s: open_tree: %w", p.Rootfs, linux.NeedsKernel("5.12", err))
@@ -156,21 +157,24 @@ func topPropagation(flags uint64) uint64 {
 // says it is; from there on, or all the way when root.path is absolute, no
 // part may be a symlink, which whoever made the bundle's contents could point
 // elsewhere.
-func openRootfs(p *Plan) (int, error) {
-	dir, path := unix.AT_FDCWD, p.Rootfs
+func openRootfs(p *Plan) (int, error) { return openRootfsIn(unix.AT_FDCWD, p) }
+
+// openRootfsIn is openRootfs in the root directory root, or the caller's own
+// for AT_FDCWD.
+func openRootfsIn(root int, p *Plan) (int, error) {
+	dir, path := root, p.Rootfs
+	if rest, ok := strings.CutPrefix(path, p.Bundle+"/"); ok && p.Bundle != "" {
+		path = rest
+	}
 	if !filepath.IsAbs(path) {
-		bundle, err := unix.Open(p.Bundle, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		bundle, err := openIn(root, p.Bundle, 0)
 		if err != nil {
 			return -1, fmt.Errorf("open bundle %s: %w", p.Bundle, err)
 		}
 		defer unix.Close(bundle)
 		dir = bundle
-	} else if rest, ok := strings.CutPrefix(path, p.Bundle+"/"); ok && p.Bundle != "" {
-		q := *p
-		q.Rootfs = rest
-		return openRootfs(&q)
 	}
-	fd, err := linux.OpenNoSymlinks(dir, path, unix.O_PATH|unix.O_DIRECTORY)
+	fd, err := openIn(dir, path, unix.RESOLVE_NO_SYMLINKS)
 	if err == unix.ELOOP {
 		return -1, fmt.Errorf("root.path %s: is a symlink, or below one: %w", p.Rootfs, err)
 	}
@@ -178,6 +182,18 @@ func openRootfs(p *Plan) (int, error) {
 		return -1, fmt.Errorf("root.path %s: %w", p.Rootfs, linux.NeedsKernel("5.6", err))
 	}
 	return fd, nil
+}
+
+// openIn opens the directory at path: in the root directory root if path is
+// absolute, unless root is AT_FDCWD, and relative to it else.
+func openIn(root int, path string, resolve uint64) (int, error) {
+	switch {
+	case filepath.IsAbs(path) && root != unix.AT_FDCWD:
+		return linux.OpenInRoot(root, path, unix.O_PATH|unix.O_DIRECTORY, resolve)
+	case resolve&unix.RESOLVE_NO_SYMLINKS != 0:
+		return linux.OpenNoSymlinks(root, path, unix.O_PATH|unix.O_DIRECTORY)
+	}
+	return linux.Openat(root, path, unix.O_PATH|unix.O_DIRECTORY, 0)
 }
 
 // unshareParent sets the propagation of the mount that dir lies on, which it

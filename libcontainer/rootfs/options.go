@@ -125,9 +125,7 @@ func findOption(name string) (option, bool) {
 func MountOptions() []string {
 	names := make([]string, 0, len(options))
 	for i := range options {
-		if options[i].what != optIDMap { // refused for now
-			names = append(names, options[i].name)
-		}
+		names = append(names, options[i].name)
 	}
 	return names
 }

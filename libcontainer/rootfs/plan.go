@@ -29,14 +29,20 @@ import (
 
 // Env is what Compile has to know beyond the config.
 type Env struct {
-	Bundle      string // absolute path of the bundle
-	Rootfs      string // absolute path of the root filesystem; "" when unknown
-	NoPivot     bool   // --no-pivot
-	NewUserNS   bool   // the container has a user namespace of its own, made or joined
-	HostUserNS  bool   // gourd itself runs in the initial user namespace
-	NewCgroupNS bool   // the container has a cgroup namespace of its own
-	CgroupDir   string // the container's cgroup directory on the host's cgroup2, or ""
-	HostNetwork bool   // the network namespace joined by path is the one gourd runs in
+	Bundle     string // absolute path of the bundle
+	Rootfs     string // absolute path of the root filesystem; "" when unknown
+	NoPivot    bool   // --no-pivot
+	NewUserNS  bool   // the container has a user namespace of its own, made or joined
+	HostUserNS bool   // gourd itself runs in the initial user namespace
+	// ForeignNetwork is whether the network namespace may be another user
+	// namespace's than the container's own: it is not made with that.
+	ForeignNetwork bool
+	NewCgroupNS    bool   // the container has a cgroup namespace of its own
+	CgroupDir      string // the container's cgroup directory on the host's cgroup2, or ""
+	// Unprivileged is whether gourd is not root, be it of a user namespace: it
+	// has no more rights over the host's files than container root.
+	Unprivileged bool
+	HostNetwork  bool // the network namespace joined by path is the one gourd runs in
 }
 
 // Plan is what Compile returns: all that init needs, as plain data.
@@ -53,6 +59,10 @@ type Plan struct {
 	Cwd      string
 
 	Mounts []Mount
+
+	// AskSources is whether the runtime can open what init may not: init's user
+	// namespace is not the runtime's.
+	AskSources bool
 
 	SetupDev    bool // make nodes and symlinks in /dev: no bind mount covers it
 	BindDevices bool // a user namespace forbids mknod: bind the host's nodes
@@ -111,10 +121,11 @@ type Mount struct {
 	Legacy      bool
 	LegacyFlags uint64
 
-	NoSymlinks bool   // the destination must be reached through real directories
-	ProcSource bool   // the source must be the root of a procfs
-	CopyUp     bool   // tmpcopyup
-	OwnMode    bool   // tmpfs: mode is given, do not take that of the destination
+	NoSymlinks bool // the destination must be reached through real directories
+	ProcSource bool // the source must be the root of a procfs
+	CopyUp     bool // tmpcopyup
+	OwnMode    bool // tmpfs: mode is given, do not take that of the destination
+	IDMap      *IDMap
 	Fallback   string // host directory to bind when the kernel refuses Type
 }
 
@@ -155,6 +166,7 @@ func Compile(s *specs.Spec, e Env, d *defect.List) Plan {
 		return p
 	}
 	p.SetupDev = true
+	p.AskSources = e.NewUserNS && !e.Unprivileged
 	for i := range s.Mounts {
 		m := compileMount(i, &s.Mounts[i], &e, d)
 		if m.Kind == Bind && m.Destination == "/dev" {

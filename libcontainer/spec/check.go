@@ -29,7 +29,7 @@ func Check(s *specs.Spec, d *defect.List) {
 		// The spec has create do without; no engine does, and runc refuses.
 		d.Add("process", "missing: gourd needs it to create a container")
 	} else {
-		checkProcess(s.Process, d)
+		CheckProcess(s.Process, d)
 	}
 	if _, ok := s.Annotations[""]; ok {
 		d.Add("annotations", "a key is the empty string")
@@ -41,6 +41,7 @@ func Check(s *specs.Spec, d *defect.List) {
 	}
 	n := checkNamespaces(l.Namespaces, d)
 	checkUserNS(l, n, d)
+	checkMountMappings(s.Mounts, d)
 	checkTimeOffsets(l, n, d)
 	checkName("hostname", s.Hostname, n, d)
 	checkName("domainname", s.Domainname, n, d)
@@ -73,8 +74,9 @@ func checkVersion(text string, d *defect.List) {
 	}
 }
 
-// checkProcess checks what of process is not the credentials'.
-func checkProcess(p *specs.Process, d *defect.List) {
+// CheckProcess checks what of process, the container's or an exec's, is not the
+// credentials'.
+func CheckProcess(p *specs.Process, d *defect.List) {
 	// Without a terminal the size MUST be ignored. A winsize has 16 bits a side
 	// (ioctl_tty(2)).
 	if size := p.ConsoleSize; p.Terminal && size != nil {
@@ -85,8 +87,13 @@ func checkProcess(p *specs.Process, d *defect.List) {
 			d.Add("process.consoleSize.width", "%d is more than a terminal can have, %d", size.Width, math.MaxUint16)
 		}
 	}
-	if p.ExecCPUAffinity != nil {
-		d.Add("process.execCPUAffinity", notYet)
+	if a := p.ExecCPUAffinity; a != nil {
+		if _, err := CPUs(a.Initial); err != nil {
+			d.Add("process.execCPUAffinity.initial", "%v", err)
+		}
+		if _, err := CPUs(a.Final); err != nil {
+			d.Add("process.execCPUAffinity.final", "%v", err)
+		}
 	}
 }
 

@@ -67,7 +67,9 @@ func TestCheck(t *testing.T) {
 			s.Process.Terminal = false
 			s.Process.ConsoleSize = &specs.Box{Height: 65536}
 		}, nil},
-		{"exec affinity", func(s *specs.Spec) { s.Process.ExecCPUAffinity = &specs.CPUAffinity{} }, []string{"process.execCPUAffinity: gourd does not"}},
+		{"exec affinity", func(s *specs.Spec) { s.Process.ExecCPUAffinity = &specs.CPUAffinity{Initial: "0-3,7"} }, nil},
+		{"exec affinity of no CPUs", func(s *specs.Spec) { s.Process.ExecCPUAffinity = &specs.CPUAffinity{Initial: "0-", Final: "all"} },
+			[]string{"process.execCPUAffinity.initial: ", "process.execCPUAffinity.final: "}},
 		{"empty annotation key", func(s *specs.Spec) { s.Annotations = map[string]string{"": "x"} }, []string{"annotations: a key is"}},
 		{"net devices", func(s *specs.Spec) { s.Linux.NetDevices = map[string]specs.LinuxNetDevice{"eth0": {}} }, []string{"linux.netDevices: gourd does not"}},
 		{"no net devices", func(s *specs.Spec) { s.Linux.NetDevices = map[string]specs.LinuxNetDevice{} }, nil},
@@ -105,7 +107,14 @@ func TestCheck(t *testing.T) {
 		{"maps for a joined one", func(s *specs.Spec) {
 			join(s, specs.UserNamespace, "/run/user")
 			s.Linux.GIDMappings = one
-		}, []string{"linux.gidMappings: the user namespace that"}},
+		}, nil},
+		{"bad maps for a joined one", func(s *specs.Spec) {
+			join(s, specs.UserNamespace, "/run/user")
+			s.Linux.GIDMappings = []specs.LinuxIDMapping{idMap(0, 1000, 0)}
+		}, []string{"linux.gidMappings[0].size: 0 maps"}},
+		{"bad maps of a mount", func(s *specs.Spec) {
+			s.Mounts = []specs.Mount{{}, {UIDMappings: []specs.LinuxIDMapping{idMap(0, 1000, 1), idMap(1, 1000, 1)}, GIDMappings: one}}
+		}, []string{"mounts[1].uidMappings[1]: maps ids that [0]"}},
 		{"bad maps", func(s *specs.Spec) {
 			join(s, specs.UserNamespace, "")
 			s.Linux.UIDMappings = []specs.LinuxIDMapping{idMap(0, 1000, 10), idMap(5, 3000, 1), idMap(20, 1009, 2), idMap(30, 4000, 0)}

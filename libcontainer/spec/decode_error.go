@@ -13,6 +13,7 @@ const maxTypeErrors = 20
 
 // SyntaxError says where a config stops being JSON.
 type SyntaxError struct {
+	File         string // its name; "" is config.json
 	Path         string // JSON path of the value being read, "" at the top
 	Line, Column int    // from 1; Column counts characters
 	Problem      string
@@ -24,7 +25,11 @@ func (e *SyntaxError) Error() string {
 	if e.Path != "" {
 		in = " (in " + e.Path + ")"
 	}
-	return fmt.Sprintf("%s: line %d, column %d%s: %s", ConfigName, e.Line, e.Column, in, e.Problem)
+	file := e.File
+	if file == "" {
+		file = ConfigName
+	}
+	return fmt.Sprintf("%s: line %d, column %d%s: %s", file, e.Line, e.Column, in, e.Problem)
 }
 
 // where returns the JSON path of the value being read.

@@ -70,8 +70,10 @@ func checkNamespaces(list []specs.LinuxNamespace, d *defect.List) namespaces {
 	return good
 }
 
-// checkUserNS checks that id mappings are given if and only if a user namespace
-// is made, and that the kernel takes them (user_namespaces(7)).
+// checkUserNS checks that id mappings are given for a user namespace that is
+// made, and for no namespace but a user namespace, and that the kernel takes
+// them (user_namespaces(7)). Those of one that is joined must be its own, which
+// shows when it is joined: engines send both.
 func checkUserNS(l *specs.Linux, n namespaces, d *defect.List) {
 	for _, m := range []struct {
 		path string
@@ -86,10 +88,21 @@ func checkUserNS(l *specs.Linux, n namespaces, d *defect.List) {
 				d.Add(m.path, "missing: a new user namespace needs it")
 			}
 			checkMappings(m.path, m.list, d)
-		case len(m.list) > 0 && n.of(specs.UserNamespace) != nil:
-			d.Add(m.path, "the user namespace that linux.namespaces joins by its path has its mappings already")
+		case n.of(specs.UserNamespace) != nil:
+			checkMappings(m.path, m.list, d)
 		case len(m.list) > 0:
 			d.Add(m.path, "linux.namespaces has no user namespace to map ids for")
+		}
+	}
+}
+
+// checkMountMappings checks the lines of the maps of mounts. What mounts may
+// have one is package rootfs's.
+func checkMountMappings(mounts []specs.Mount, d *defect.List) {
+	for i := range mounts {
+		if m := &mounts[i]; len(m.UIDMappings) > 0 || len(m.GIDMappings) > 0 {
+			checkMappings(fmt.Sprintf("mounts[%d].uidMappings", i), m.UIDMappings, d)
+			checkMappings(fmt.Sprintf("mounts[%d].gidMappings", i), m.GIDMappings, d)
 		}
 	}
 }

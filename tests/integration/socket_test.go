@@ -169,16 +169,20 @@ func (s *fdSocket) more(fd int) error {
 	return nil
 }
 
-// cmdPidfd is "pidfd NAME": the fd that came through the socket is a pidfd of
-// the process $PID.
+// cmdPidfd is "pidfd NAME [FILE]": the fd that came through the socket is a
+// pidfd of the process $PID, or of the one whose pid FILE holds.
 func cmdPidfd(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: pidfd NAME")
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: pidfd NAME [FILE]")
+	}
+	pid := ts.Getenv("PID")
+	if len(args) == 2 {
+		pid = strings.TrimSpace(ts.ReadFile(args[1]))
 	}
 	f, err := socketOf(ts, args[0]).receive()
 	ts.Check(err)
 	info := ts.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", f.Fd()))
-	if !regexp.MustCompile(`(?m)^Pid:\s+` + ts.Getenv("PID") + `$`).MatchString(info) {
-		ts.Fatalf("not a pidfd of %s:\n%s", ts.Getenv("PID"), info)
+	if !regexp.MustCompile(`(?m)^Pid:\s+` + pid + `$`).MatchString(info) {
+		ts.Fatalf("not a pidfd of %s:\n%s", pid, info)
 	}
 }

@@ -35,6 +35,10 @@ func (e *errMachine) Error() string {
 	return fmt.Sprintf("%s\n--- the end of the console:\n%s", e.why, e.console)
 }
 
+// panicked tells whether the machine's kernel gave up. Emulated, it does so now
+// and then through no fault of what it runs.
+func (e *errMachine) panicked() bool { return strings.Contains(e.console, "Kernel panic") }
+
 // console is the file that the machine's console is written to.
 func (b boot) console() string { return filepath.Join(b.dir, "console.log") }
 
@@ -74,6 +78,13 @@ func (b boot) run(each func(event)) error {
 	cmd.Env = append(os.Environ(), "TMPDIR="+b.dir) // what the disks' snapshots are kept in
 	var said bytes.Buffer
 	cmd.Stderr = &said
+	// Nothing is written to it, but at its end QEMU would take the report's
+	// reader for gone.
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	defer in.Close()
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err

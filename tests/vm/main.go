@@ -146,14 +146,18 @@ func check(o options) error {
 // left out. Where payload is used in a step it is the payload's place there.
 func choose(o options, all scripts, payload string, r *report) ([]string, plan) {
 	var pl plan
-	slow := []string{"GOURD_TEST_PATIENCE=5"} // emulation is some ten times slower
+	var env []string
 	if !o.host {
 		payload = payloadDir
-		slow = append(slow, "XDG_CACHE_HOME="+payloadDir+"/"+cacheInPayload)
+		env = []string{
+			"GOURD_TEST_PATIENCE=5", // emulation is some ten times slower
+			"TMPDIR=/var/tmp",       // systemd's /tmp has no devices, and is small
+			"XDG_CACHE_HOME=" + payloadDir + "/" + cacheInPayload,
+		}
 	}
 	switch {
 	case o.host:
-		r.title, slow = "The tests on this host", nil
+		r.title = "The tests on this host"
 	case o.full:
 		r.title = "Every test in the virtual machine"
 	default:
@@ -165,13 +169,13 @@ func choose(o options, all scripts, payload string, r *report) ([]string, plan) 
 	}
 	if o.scripts != "" {
 		names = strings.Split(o.scripts, ",")
-		pl.Steps = append(pl.Steps, scriptStep("scripts as root", payload, names, o.minutes, slow...))
+		pl.Steps = append(pl.Steps, scriptStep("scripts as root", payload, names, o.minutes, env...))
 		r.left = append(r.left, fmt.Sprintf("all but the %d scripts that were asked for", len(names)))
 		return names, pl
 	}
 	pl.Steps = append(pl.Steps,
-		cgroupStep(min(10, o.minutes)),
-		scriptStep("scripts as root", payload, names, o.minutes, slow...))
+		cgroupStep(min(10, o.minutes), env...),
+		scriptStep("scripts as root", payload, names, o.minutes, env...))
 	if len(names) < len(all.all()) {
 		r.left = append(r.left, fmt.Sprintf("%d scripts that show the same on any machine (make test-integration; here: make test-vm-full): %s",
 			len(all.others), strings.Join(all.others, " ")))
@@ -181,7 +185,7 @@ func choose(o options, all scripts, payload string, r *report) ([]string, plan) 
 		case w.notYet != "":
 			r.left = append(r.left, fmt.Sprintf("NOT BUILT YET: all %d scripts %s", len(all.all()), w.notYet))
 		case w.name != "root" && (o.full || o.host):
-			pl.Steps = append(pl.Steps, scriptStep("scripts "+w.name, payload, names, o.minutes, slices.Concat(slow, w.env)...))
+			pl.Steps = append(pl.Steps, scriptStep("scripts "+w.name, payload, names, o.minutes, slices.Concat(env, w.env)...))
 		}
 	}
 	return names, pl
@@ -225,6 +229,17 @@ func runThere(o options, dir string, p payload, r *report) error {
 	b := boot{machine: m, payload: image, accel: o.accel, dir: dir, limit: time.Duration(o.minutes) * time.Minute}
 	say("booting; the console's log is %s", b.console())
 	r.trouble = b.run(taker(r))
+	var trouble *errMachine
+	if !errors.As(r.trouble, &trouble) || !trouble.panicked() {
+		return nil
+	}
+	say("%v", r.trouble)
+	say("the machine's kernel panicked: everything is run once more")
+	r.machine = []string{"the second boot: in the first, the machine's kernel panicked"}
+	for _, s := range r.results {
+		s.lines, s.end = nil, event{}
+	}
+	r.trouble = b.run(taker(r))
 	return nil
 }
 
@@ -242,7 +257,8 @@ func taker(r *report) func(event) {
 			return // the last event
 		}
 		r.results[i].take(e)
-		if line := strings.TrimLeft(e.Output, " \x16"); strings.HasPrefix(line, "--- ") {
+		line := strings.TrimLeft(e.Output, " \x16")
+		if strings.HasPrefix(line, "--- FAIL") || strings.HasPrefix(line, "--- ") && strings.Contains(line, " TestScripts/") {
 			fmt.Printf("%5.0fs %s\n", time.Since(begun).Seconds(), line)
 		}
 	}

@@ -52,6 +52,10 @@ func theMachine() recipe {
 			{"/etc/machine-id", strings.Repeat("7e57", 8) + "\n"}, // without one, systemd takes every boot for the first
 			{"/etc/fstab", "/dev/vda / ext4 noatime 0 0\n/dev/vdb " + payloadDir + " ext4 noatime 0 0\n"},
 			{"/etc/systemd/system/tests.service", testsUnit},
+			// A machine that is slow because others are busy is not broken; one
+			// that cannot come up goes off, rather than wait at a prompt.
+			{"/etc/systemd/system.conf.d/slow.conf", "[Manager]\nDefaultTimeoutStartSec=10min\nDefaultDeviceTimeoutSec=10min\n"},
+			{"/etc/systemd/system/emergency.service", "[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nExecStart=systemctl poweroff --force --force\n"},
 			{"/var/lib/systemd/linger/tester", ""}, // the rootless user's own manager runs from the boot on
 		},
 		Commands: []string{
@@ -59,7 +63,7 @@ func theMachine() recipe {
 			"useradd --create-home --uid 1000 --shell /bin/bash tester",
 			"systemctl enable tests.service",
 			// Nothing but the tests is wanted.
-			"systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer systemd-networkd.service getty.target serial-getty@ttyS0.service",
+			"systemctl mask ldconfig.service systemd-journal-catalog-update.service systemd-update-done.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer systemd-networkd.service getty.target serial-getty@ttyS0.service",
 		},
 		SizeMiB: 3000,
 	}

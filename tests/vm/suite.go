@@ -101,12 +101,12 @@ func scriptStep(name, payload string, names []string, minutes int, env ...string
 
 // cgroupStep is the step that runs the tests of package cgroups: on most other
 // machines they find no controllers.
-func cgroupStep(minutes int) step {
+func cgroupStep(minutes int, env ...string) step {
 	return step{
 		Name:    "package cgroups",
 		Dir:     "cgroups",
 		Args:    testArgs("./cgroups.test", ".", minutes),
-		Env:     []string{"GOURD_TEST_VM=1"},
+		Env:     append([]string{"GOURD_TEST_VM=1"}, env...),
 		Minutes: minutes,
 	}
 }

@@ -230,6 +230,8 @@ func TestBootTroubles(t *testing.T) {
 				t.Errorf("error %v", err)
 			case !strings.Contains(trouble.why, tt.want):
 				t.Errorf("why: %s, want %q in it", trouble.why, tt.want)
+			case trouble.panicked():
+				t.Errorf("taken for a panic: %v", err)
 			case trouble.console != "one\ntwo":
 				t.Errorf("the console's end is %q", trouble.console)
 			}

@@ -43,7 +43,6 @@ func FindRuntime() (Runtime, error) {
 // them are ready: [has:NAME] is false for it.
 var notYet = []string{
 	"apparmor",
-	"exec",
 }
 
 // Condition answers what scripts ask in brackets:

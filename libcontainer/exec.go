@@ -1,0 +1,273 @@
+package libcontainer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/signal"
+
+	"github.com/gourd-oci/gourd/internal/cleanup"
+	"github.com/gourd-oci/gourd/libcontainer/host"
+	"github.com/gourd-oci/gourd/libcontainer/plan"
+	"github.com/gourd-oci/gourd/libcontainer/protocol"
+	"github.com/gourd-oci/gourd/libcontainer/spec"
+	"github.com/gourd-oci/gourd/libcontainer/state"
+	"github.com/gourd-oci/gourd/notify"
+	"github.com/gourd-oci/gourd/nsenter"
+)
+
+// ExecOptions is what the command line says of an exec.
+type ExecOptions struct {
+	// Root is the directory of all state directories, ID the container's id.
+	Root, ID string
+	// Process is what to run.
+	Process ExecProcess
+	// ConsoleSocket is the unix socket that receives the terminal's master,
+	// PidFile the file that receives the process's pid, PidfdSocket the unix
+	// socket that receives a pidfd of it. Empty: none.
+	ConsoleSocket, PidFile, PidfdSocket string
+	// Detach returns when the program has been executed. IgnorePaused waits
+	// with a paused container until that is resumed.
+	Detach, IgnorePaused bool
+	// PreserveFDs is how many fds from 3 on the process inherits.
+	PreserveFDs int
+	// Cgroup is the path of the process's cgroup below the container's, which
+	// must exist; nil: the container's own, or where that may have no process,
+	// init's.
+	Cgroup *string
+	// Log takes warnings and, at debug level, the plan. Nil: nobody.
+	Log *slog.Logger
+}
+
+// Exec runs a process in a container. In the foreground it forwards signals
+// and the terminal, and returns the process's exit code when that has ended.
+// Detached, it returns 0 as soon as the program has been executed.
+func Exec(o ExecOptions) (code int, err error) {
+	log := discard(o.Log)
+	c, err := Load(o.Root, o.ID)
+	if err != nil {
+		return -1, err
+	}
+	defer c.Close()
+	if err := c.admitExec(o.IgnorePaused); err != nil {
+		return -1, err
+	}
+	p, err := c.compileExec(&o, log)
+	if err != nil {
+		return -1, err
+	}
+
+	// From here on a signal is the process's. They are queued until it runs.
+	signals := make(chan os.Signal, 64)
+	if !o.Detach {
+		signal.Notify(signals)
+		defer signal.Stop(signals)
+	}
+	var tty *relay
+	defer func() { tty.close() }()
+	if p.Exec.Await {
+		if tty, err = openRelay(); err != nil {
+			return -1, err
+		}
+	}
+	child, err := c.startExec(&o, p, tty, log)
+	if err != nil {
+		return -1, err
+	}
+	defer child.PIDFD.Close()
+	if o.Detach {
+		return 0, nil
+	}
+	ws, err := forward(child, signals, tty)
+	if err != nil {
+		return -1, err
+	}
+	tty.drain() // the end of a session leader takes the terminal from all others
+	return exitCode(ws), nil
+}
+
+// admitExec checks that the container is one to run a process in.
+func (c *Container) admitExec(ignorePaused bool) error {
+	status, err := c.Status()
+	if err != nil {
+		return err
+	}
+	switch {
+	case status == state.Stopped:
+		return fmt.Errorf("cannot exec in a stopped container (%q): %w", c.rec.ID, ErrNotRunning)
+	case status == state.Creating:
+		return fmt.Errorf("cannot exec in container %q: it is being created", c.rec.ID)
+	case status == state.Paused && !ignorePaused:
+		return errors.New("cannot exec in a paused container (use --ignore-paused to override)")
+	}
+	return nil
+}
+
+// compileExec builds the plan and checks it against the options.
+func (c *Container) compileExec(o *ExecOptions, log *slog.Logger) (*plan.ExecPlan, error) {
+	k, err := c.loadForExec()
+	if err != nil {
+		return nil, err
+	}
+	process, err := o.Process.in(k)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case process.Terminal && o.Detach && o.ConsoleSocket == "":
+		return nil, errors.New("a process with a terminal that is detached needs somebody who takes the terminal: give --console-socket")
+	case !process.Terminal && o.ConsoleSocket != "":
+		return nil, errors.New("--console-socket is given, but the process has no terminal to send")
+	}
+	facts, err := host.Probe()
+	if err != nil {
+		return nil, err
+	}
+	p, err := k.BuildExec(process, facts, plan.ExecOptions{
+		PreserveFDs: o.PreserveFDs,
+		Await:       process.Terminal && o.ConsoleSocket == "",
+	})
+	if err != nil {
+		file := "the process"
+		if o.Process.File != "" {
+			file = o.Process.File
+		}
+		return nil, spec.In(file, err)
+	}
+	for _, w := range p.Warnings {
+		log.Warn(w)
+	}
+	if log.Enabled(context.Background(), slog.LevelDebug) {
+		text, err := json.Marshal(p)
+		if err != nil {
+			return nil, fmt.Errorf("print the plan: %w", err)
+		}
+		log.Debug("plan of the exec", "plan", json.RawMessage(text))
+	}
+	return p, nil
+}
+
+// saveForExec writes what exec needs beside the record.
+func (c *Container) saveForExec(k *plan.ForExec) error {
+	data, err := k.Marshal()
+	if err != nil {
+		return fmt.Errorf("container %q: %w", c.rec.ID, err)
+	}
+	return c.dir.SaveProcess(data)
+}
+
+func (c *Container) loadForExec() (*plan.ForExec, error) {
+	data, err := c.dir.LoadProcess()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w (it was made by a gourd that had no exec)", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	k := new(plan.ForExec)
+	if err := k.Unmarshal(data); err != nil {
+		return nil, fmt.Errorf("container %q: %w", c.rec.ID, err)
+	}
+	return k, nil
+}
+
+// startExec brings the process up to its execve. When it fails no process is
+// left.
+func (c *Container) startExec(o *ExecOptions, p *plan.ExecPlan, tty *relay, log *slog.Logger) (_ *nsenter.Child, err error) {
+	var undo cleanup.Stack
+	defer undo.On(&err)
+	f, err := c.openExecFiles(o, p, tty)
+	defer f.close()
+	if err != nil {
+		return nil, err
+	}
+	child, err := c.enterExec(o, p, f)
+	if err != nil {
+		return nil, err
+	}
+	undo.Add("end the process", func() error { return end(child) })
+	// What the init of an exec in a user namespace cannot do from inside; an
+	// ordinary user has no more rights than it.
+	cred := &p.Exec.Credentials
+	if cred.UserNS && os.Geteuid() == 0 {
+		if err := errors.Join(cred.SetOOMScoreAdj(child.PID), cred.RaiseLimits(child.PID)); err != nil {
+			return nil, err
+		}
+	}
+	// Before anything of the user's is executed, so that a pid file which
+	// cannot be written keeps it from that.
+	if err := tell(o.PidFile, o.PidfdSocket, child); err != nil {
+		return nil, err
+	}
+	if o.PidFile != "" {
+		undo.Add("remove the pid file", func() error { return os.Remove(o.PidFile) })
+	}
+	if err := f.conn.Send(protocol.KindExec, &p.Exec, f.forInit()...); err != nil {
+		return nil, err
+	}
+	if err := serveExec(f.conn, p, child, tty, log); err != nil {
+		return nil, err
+	}
+	undo.Release()
+	return child, nil
+}
+
+// serveExec answers init until its end of the conversation is closed by the
+// execve, and returns how that went.
+func serveExec(conn *protocol.Conn, p *plan.ExecPlan, child *nsenter.Child, tty *relay, log *slog.Logger) error {
+	var order protocol.Order
+	var page *os.File
+	defer func() {
+		if page != nil {
+			page.Close()
+		}
+	}()
+	for {
+		frame, err := conn.Receive()
+		if errors.Is(err, io.EOF) && page != nil {
+			return notify.Outcome(page)
+		}
+		if errors.Is(err, io.EOF) {
+			return died(child)
+		}
+		if err != nil {
+			return err
+		}
+		if err := order.Received(frame.Kind, false); err != nil {
+			return err
+		}
+		switch frame.Kind {
+		case protocol.KindWarning:
+			var w protocol.Warning
+			if err := frame.Decode(&w); err != nil {
+				return err
+			}
+			log.Warn(w.Text)
+		case protocol.KindFailed:
+			failure := new(protocol.Failure)
+			if err := frame.Decode(failure); err != nil {
+				return err
+			}
+			return failure
+		case protocol.KindReady:
+			if len(frame.Files) != 1 {
+				return fmt.Errorf("init sent Ready with %d fds instead of its page", len(frame.Files))
+			}
+			page = os.NewFile(uintptr(frame.Files[0]), "page of the exec")
+			if !p.Exec.Await {
+				continue
+			}
+			if err := tty.start(); err != nil {
+				return err
+			}
+			if err := conn.Send(protocol.KindGo, nil); err != nil {
+				return err
+			}
+		}
+	}
+}

@@ -1,0 +1,52 @@
+package spec
+
+import (
+	"encoding/json"
+	"reflect"
+	"testing"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+func TestEncodeIsReadAgain(t *testing.T) {
+	zero, umask := 0, uint32(0)
+	full := specs.Process{
+		Terminal:    true,
+		ConsoleSize: &specs.Box{Height: 1, Width: 2},
+		User:        specs.User{UID: 1<<32 - 2, AdditionalGids: []uint32{}, Umask: &umask},
+		Args:        []string{"a", "", "ä\"\\\n\x01\x7f\u2028</script>"},
+		Env:         []string{},
+		Cwd:         "/",
+		Rlimits:     []specs.POSIXRlimit{{Type: "RLIMIT_CPU", Hard: 1<<64 - 1}, {}},
+		OOMScoreAdj: &zero,
+		Scheduler:   &specs.Scheduler{Nice: -20, Flags: []specs.LinuxSchedulerFlag{specs.SchedFlagReclaim}},
+		IOPriority:  &specs.LinuxIOPriority{},
+	}
+	for _, want := range []specs.Process{full, {}} {
+		data, err := Encode(&want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got, std specs.Process
+		if err := DecodeInto(data, &got); err != nil {
+			t.Fatalf("%s: %v", data, err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s\ngot  %+v\nwant %+v", data, got, want)
+		}
+		// And it is JSON to others.
+		if err := json.Unmarshal(data, &std); err != nil || !reflect.DeepEqual(std, want) {
+			t.Errorf("encoding/json reads %s as %+v (%v)", data, std, err)
+		}
+	}
+}
+
+func TestEncodeRefusesWhatIsNotPlainData(t *testing.T) {
+	for _, v := range []any{
+		&struct{ M map[string]string }{map[string]string{"a": "b"}}, &struct{ F float64 }{1.5}, &struct{ A any }{1},
+	} {
+		if data, err := Encode(v); err == nil {
+			t.Errorf("%T was accepted: %s", v, data)
+		}
+	}
+}

@@ -1,0 +1,75 @@
+package security
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// writableCgroups: a rootless container without a cgroup namespace could write
+// to all cgroups of its user.
+func writableCgroups(l *lab) {
+	const uid = 1000
+	// What a user's manager would have: cgroups that are the user's.
+	const delegated = "/sys/fs/cgroup/user"
+	for _, dir := range []string{delegated, delegated + "/session", delegated + "/other"} {
+		l.must(os.Mkdir(dir, 0o755))
+		defer os.Remove(dir)
+		l.must(os.Chown(dir, uid, uid))
+		for _, f := range []string{"cgroup.procs", "cgroup.subtree_control", "cgroup.threads"} {
+			l.must(os.Chown(dir+"/"+f, uid, uid))
+		}
+	}
+	session, err := os.Open(delegated + "/session")
+	l.must(err)
+	defer session.Close()
+	for _, dir := range []string{l.state, scratch} {
+		l.must(os.Chown(dir, uid, uid))
+	}
+	by := caller{attr: &syscall.SysProcAttr{
+		Credential:  &syscall.Credential{Uid: uid, Gid: uid},
+		UseCgroupFD: true, CgroupFD: int(session.Fd()),
+	}}
+	for _, way := range []string{"cgroup", "rbind", "rbind alone"} {
+		b := l.bundle(strings.ReplaceAll(way, " ", "-"), "cgroups")
+		l.must(os.Chown(b.dir, uid, uid))
+		l.must(filepath.WalkDir(b.root, func(path string, _ os.DirEntry, err error) error {
+			if err != nil || filepath.Base(path) == "self" {
+				return err
+			}
+			return os.Chown(path, uid, uid)
+		}))
+		ids := []specs.LinuxIDMapping{{ContainerID: 0, HostID: uid, Size: 1}}
+		b.spec.Linux.UIDMappings, b.spec.Linux.GIDMappings = ids, ids
+		b.spec.Linux.Resources = nil
+		b.spec.Linux.Namespaces = []specs.LinuxNamespace{
+			{Type: specs.UserNamespace}, {Type: specs.MountNamespace}, {Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace},
+		}
+		b.without("/sys", "/dev/pts") // gid 5 is not mapped
+		if way != "cgroup" {
+			b.spec.Mounts = append(b.spec.Mounts, specs.Mount{Destination: "/sys", Type: "none", Source: "/sys", Options: []string{"rbind", "nosuid", "noexec", "nodev", "ro"}})
+		} else {
+			l.must(os.MkdirAll(b.root+"/sys/fs/cgroup", 0o755))
+		}
+		if way != "rbind alone" {
+			b.spec.Mounts = append(b.spec.Mounts, specs.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "relatime", "ro"}})
+		}
+		r := b.runBy(by)
+		made := strings.Contains(r.out, "made ") || strings.Contains(r.out, "opened ")
+		for _, dir := range []string{delegated, delegated + "/session", delegated + "/other"} {
+			if err := os.Remove(dir + "/escape"); err == nil {
+				l.Errorf("%s: made in the host's %s", way, dir)
+			}
+		}
+		if made {
+			l.Errorf("%s: cgroups can be written to:\n%s", way, r.out)
+		}
+		if !strings.HasPrefix(r.out, "ran\n") {
+			l.Errorf("%s: the container did not run:\n%s", way, fmt.Sprint(r.err))
+		}
+	}
+}
