@@ -190,7 +190,7 @@ func TestCompilePids(t *testing.T) {
 		want  []Write
 	}{
 		{"unset", nil, nil},
-		{"zero is the least limit", ptr(int64(0)), []Write{must("pids", "pids.max", "1", "pids.limit")}},
+		{"zero is the least limit", ptr(int64(0)), []Write{may("pids", "pids.max", "1", "pids.limit")}},
 		{"one", ptr(int64(1)), []Write{must("pids", "pids.max", "1", "pids.limit")}},
 		{"some", ptr(int64(32771)), []Write{must("pids", "pids.max", "32771", "pids.limit")}},
 		{"negative is max", ptr(int64(-1)), []Write{may("pids", "pids.max", "max", "pids.limit")}},

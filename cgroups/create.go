@@ -235,10 +235,10 @@ func vet(fd int, isNew bool) error {
 		return err
 	}
 	if !isNew && flag(data, "populated") {
-		return fmt.Errorf("it exists and has processes in it or below it: %w", unix.EBUSY)
+		return fmt.Errorf("the container's cgroup is not empty, it has processes in it or below it: %w", unix.EBUSY)
 	}
 	if flag(data, "frozen") {
-		return fmt.Errorf("it is frozen, or a cgroup above it is: %w", unix.EBUSY)
+		return fmt.Errorf("the container's cgroup unexpectedly frozen, or a cgroup above it: %w", unix.EBUSY)
 	}
 	return vetType(fd)
 }

@@ -13,15 +13,16 @@ import (
 
 // compilePids turns linux.resources.pids into the files to write. A negative
 // limit means no limit; 0 is the least that can run, 1: systemd refuses 0, and
-// the kernel enforces both alike, on fork.
+// the kernel enforces both alike, on fork. But engines also send 0 for a limit
+// that nobody has asked for: it is no reason to refuse a container on a host
+// without the pids controller.
 func compilePids(p *specs.LinuxPids) []Write {
 	if p == nil || p.Limit == nil {
 		return nil
 	}
 	w := Write{Controller: "pids", File: "pids.max", Value: "max", From: "linux.resources.pids.limit"}
-	if *p.Limit < 0 {
-		w.Optional = true
-	} else {
+	w.Optional = *p.Limit <= 0
+	if *p.Limit >= 0 {
 		w.Value = strconv.FormatInt(max(*p.Limit, 1), 10)
 	}
 	return []Write{w}
