@@ -105,6 +105,11 @@ func run(conn *protocol.Conn, frame *protocol.Frame) error {
 	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("mark the inherited fds close-on-exec: %w", err)
 	}
+	if !p.UserNS {
+		if err := hide(); err != nil { // in a joined pid namespace others look on
+			return err
+		}
+	}
 	if p.JoinMountNS {
 		if err := joinMountNS(f.mountNS); err != nil {
 			return err
@@ -178,6 +183,11 @@ func run(conn *protocol.Conn, frame *protocol.Frame) error {
 	}
 	exe, err := p.Credentials.Resolve(root.FD()) // as the user: permission is the user's
 	if err != nil {
+		return err
+	}
+	// At the gate an exec may put a process beside us. Not earlier for an init
+	// in a user namespace: its own files in /proc then belong to the host's root.
+	if err := hide(); err != nil {
 		return err
 	}
 	gate, err := notify.Prepare(page, f.notify, &notify.Exec{

@@ -118,6 +118,7 @@ type Init struct {
 	PreserveFDs    int
 	Seccomp        *seccomp.Program
 	JoinMountNS    bool
+	UserNS         bool // a user namespace of its own, made or joined
 	SeccompMessage bool // the seccomp agent's socket comes with the plan
 }
 
@@ -192,6 +193,7 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 		in.ConsoleHeight, in.ConsoleWidth = size.Height, size.Width
 	}
 	in.PreserveFDs = o.PreserveFDs
+	in.UserNS = p.Enter.Private(unix.CLONE_NEWUSER)
 	in.JoinMountNS = p.Enter.Joins(unix.CLONE_NEWNS) != nil
 	in.Rootfs = rootfs.Compile(s, rootfs.Env{
 		Bundle:         b.Dir,

@@ -41,6 +41,12 @@ func compileMount(i int, s *specs.Mount, e *Env, d *defect.List) Mount {
 	m.RecSet, m.RecClear = o.rec.bits()
 	if m.Kind == Bind {
 		m.Unnamed = unnamed(m.Set, m.Clear)
+		if m.Recursive && m.Destination == "/sys" && e.Unprivileged && m.Set&unix.MOUNT_ATTR_RDONLY != 0 {
+			// What a rootless config has for want of a sysfs of its own. Below
+			// it are the cgroups of all that the user runs, which only a
+			// recursive read-only keeps the container from (CVE-2023-25809).
+			m.RecSet |= unix.MOUNT_ATTR_RDONLY
+		}
 	}
 	if m.Kind == Filesystem {
 		foldRecursive(&m)

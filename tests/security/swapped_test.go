@@ -113,10 +113,7 @@ func swappedReadonlyPath(l *lab) {
 	b.createRuntime("escaped", victim)
 	b.spec.Linux.MaskedPaths = nil
 	b.spec.Linux.ReadonlyPaths = nil
-	const paths = 40
-	for range paths {
-		b.spec.Linux.ReadonlyPaths = append(b.spec.Linux.ReadonlyPaths, "/vol/t")
-	}
+	b.spec.Linux.ReadonlyPaths = []string{"/vol/t"}
 	b.play("mounts")
 	l.swapping(vol, "t", "evil", func() {
 		for range 2 * rounds {
@@ -135,8 +132,8 @@ func swappedReadonlyPath(l *lab) {
 					l.Fatalf("mounted and left writable: %s\n%s", line, r.out)
 				}
 			}
-			if made != paths {
-				l.Errorf("%d mounts are seen of %d:\n%s", made, paths, r.out)
+			if made != 1 {
+				l.Errorf("%d mounts are seen, want one:\n%s", made, r.out)
 			}
 		}
 	})
