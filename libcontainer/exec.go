@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"os/signal"
 
 	"github.com/gourd-oci/gourd/internal/cleanup"
 	"github.com/gourd-oci/gourd/libcontainer/host"
@@ -62,11 +61,9 @@ func Exec(o ExecOptions) (code int, err error) {
 		return -1, err
 	}
 
-	// From here on a signal is the process's. They are queued until it runs.
-	signals := make(chan os.Signal, 64)
+	var signals *catcher // from here on a signal is the process's
 	if !o.Detach {
-		signal.Notify(signals)
-		defer signal.Stop(signals)
+		signals = catch()
 	}
 	var tty *relay
 	defer func() { tty.close() }()
@@ -75,6 +72,7 @@ func Exec(o ExecOptions) (code int, err error) {
 			return -1, err
 		}
 	}
+	signals.ready()
 	child, err := c.startExec(&o, p, tty, log)
 	if err != nil {
 		return -1, err
@@ -83,7 +81,7 @@ func Exec(o ExecOptions) (code int, err error) {
 	if o.Detach {
 		return 0, nil
 	}
-	ws, err := forward(child, signals, tty)
+	ws, err := forward(child, signals.C, tty)
 	if err != nil {
 		return -1, err
 	}

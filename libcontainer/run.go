@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
 
 	"golang.org/x/sys/unix"
 
@@ -42,11 +41,9 @@ func Run(o RunOptions) (code int, err error) {
 			return tty.inits, nil
 		}
 	}
-	// From here on a signal is the container's. They are queued until it runs.
-	signals := make(chan os.Signal, 64)
+	var signals *catcher // from here on a signal is the container's
 	if !o.Detach {
-		signal.Notify(signals)
-		defer signal.Stop(signals)
+		signals = catch()
 	}
 
 	c, err := create(&o.CreateOptions, take)
@@ -60,13 +57,14 @@ func Run(o RunOptions) (code int, err error) {
 	if err := tty.start(); err != nil {
 		return -1, c.abandon(err, o.Detach || o.Keep, log)
 	}
+	signals.ready()
 	if err := c.Start(log); err != nil {
 		return -1, c.abandon(err, o.Detach || o.Keep, log)
 	}
 	if o.Detach {
 		return 0, nil
 	}
-	ws, err := forward(c.init, signals, tty)
+	ws, err := forward(c.init, signals.C, tty)
 	if err != nil {
 		return -1, err
 	}
@@ -128,14 +126,10 @@ func forward(child *nsenter.Child, signals <-chan os.Signal, tty *relay) (unix.W
 			}
 			return e.ws, nil
 		case s := <-signals:
-			switch sig := s.(unix.Signal); sig {
-			case unix.SIGCHLD, unix.SIGURG: // our own: a child's end, the Go scheduler
-			case unix.SIGWINCH:
+			switch sig := s.(unix.Signal); {
+			case sig == unix.SIGWINCH && tty != nil:
 				tty.resize()
-				if tty == nil {
-					pass(child, sig)
-				}
-			default:
+			case forwarded(sig):
 				pass(child, sig)
 			}
 		}
