@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/gourd-oci/gourd/internal/linux"
 	"golang.org/x/sys/unix"
 )
@@ -47,10 +49,10 @@ func (c *Cgroup) replaceProgram(d *Devices) error {
 	if err != nil {
 		return err
 	}
-	defer unix.Close(prog)
+	defer prog.Close()
 	if len(old) > 0 {
 		flags := uint32(unix.BPF_F_ALLOW_MULTI | unix.BPF_F_REPLACE)
-		err := linux.BPFProgAttach(c.fd, prog, unix.BPF_CGROUP_DEVICE, flags, old[0])
+		err := linux.BPFProgAttach(c.fd, prog.FD(), unix.BPF_CGROUP_DEVICE, flags, old[0])
 		if err == nil {
 			return c.detach(old[1:])
 		}
@@ -60,7 +62,7 @@ func (c *Cgroup) replaceProgram(d *Devices) error {
 		// A kernel before 5.6. Attached beside the old ones first: for a
 		// moment both have to allow, but never is there none.
 	}
-	if err := linux.BPFProgAttach(c.fd, prog, unix.BPF_CGROUP_DEVICE, unix.BPF_F_ALLOW_MULTI, -1); err != nil {
+	if err := linux.BPFProgAttach(c.fd, prog.FD(), unix.BPF_CGROUP_DEVICE, unix.BPF_F_ALLOW_MULTI, -1); err != nil {
 		return err
 	}
 	return c.detach(old)
@@ -100,27 +102,33 @@ func (c *Cgroup) ownPrograms() (fds []int, err error) {
 // loadProgram loads a program. Kernels before 5.11 count its memory against
 // RLIMIT_MEMLOCK: there the limit is lifted for as long as it takes, if that
 // is allowed, and put back since a container would inherit it.
-func loadProgram(insns []linux.BPFInsn) (int, error) {
-	load := func() (int, error) {
-		return linux.BPFProgLoad(unix.BPF_PROG_TYPE_CGROUP_DEVICE, insns, "Apache-2.0", programName)
+//
+// Attaching is left to package linux: ebpf/link would bring perf events, DWARF
+// and XML into every start of gourd.
+func loadProgram(insns asm.Instructions) (*ebpf.Program, error) {
+	load := func() (*ebpf.Program, error) {
+		return ebpf.NewProgram(&ebpf.ProgramSpec{Name: programName, Type: ebpf.CGroupDevice, License: "Apache-2.0", Instructions: insns})
 	}
-	fd, err := load()
+	prog, err := load()
 	if !errors.Is(err, unix.EPERM) {
-		return fd, err
+		return prog, err
 	}
 	var was unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_MEMLOCK, &was) != nil || was.Cur == unix.RLIM_INFINITY {
-		return fd, err
+		return nil, err
 	}
 	for _, lim := range [...]uint64{unix.RLIM_INFINITY, was.Max} {
 		if unix.Setrlimit(unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: lim, Max: max(lim, was.Max)}) != nil {
 			continue
 		}
-		again, errAgain := load()
+		prog, err := load()
 		if errBack := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &was); errBack != nil {
-			return again, errors.Join(errAgain, fmt.Errorf("put RLIMIT_MEMLOCK back: %w", errBack))
+			if err == nil {
+				prog.Close()
+			}
+			return nil, errors.Join(err, fmt.Errorf("put RLIMIT_MEMLOCK back: %w", errBack))
 		}
-		return again, errAgain
+		return prog, err
 	}
-	return fd, err
+	return nil, err
 }

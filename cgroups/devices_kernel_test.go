@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cilium/ebpf"
 	"github.com/gourd-oci/gourd/internal/defect"
 	"github.com/gourd-oci/gourd/internal/linux"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -67,12 +68,13 @@ func TestDevicesInTheKernel(t *testing.T) {
 	check("m "+filepath.Join(dir, "made"), nil)
 
 	// A foreign program beside gourd's stays, and gourd's is replaced.
-	foreign, err := linux.BPFProgLoad(unix.BPF_PROG_TYPE_CGROUP_DEVICE, assemble(&Devices{Char: DeviceRules{Allow: true}, Block: DeviceRules{Allow: true}}), "MIT", "other")
+	foreign, err := ebpf.NewProgram(&ebpf.ProgramSpec{Name: "other", Type: ebpf.CGroupDevice, License: "MIT",
+		Instructions: assemble(&Devices{Char: DeviceRules{Allow: true}, Block: DeviceRules{Allow: true}})})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unix.Close(foreign)
-	if err := linux.BPFProgAttach(c.FD(), foreign, unix.BPF_CGROUP_DEVICE, unix.BPF_F_ALLOW_MULTI, -1); err != nil {
+	defer foreign.Close()
+	if err := linux.BPFProgAttach(c.FD(), foreign.FD(), unix.BPF_CGROUP_DEVICE, unix.BPF_F_ALLOW_MULTI, -1); err != nil {
 		t.Fatal(err)
 	}
 	again, err := Open(c.Record())

@@ -3,7 +3,7 @@ package cgroups
 import (
 	"slices"
 
-	"github.com/gourd-oci/gourd/internal/linux"
+	"github.com/cilium/ebpf/asm"
 )
 
 // devices_program.go: Devices as an eBPF program of type cgroup_device. The
@@ -50,8 +50,8 @@ const (
 const devChar = 2
 
 // assemble returns the program of d.
-func assemble(d *Devices) []linux.BPFInsn {
-	a := assembler{insns: make([]linux.BPFInsn, 0, 64)}
+func assemble(d *Devices) asm.Instructions {
+	a := assembler{insns: make(asm.Instructions, 0, 64)}
 	a.prologue(d)
 	a.allow, a.deny = a.label(), a.label()
 	last := &d.Char // whose default the program falls through to
@@ -113,7 +113,7 @@ func sameRules(x, y *DeviceRules) bool {
 
 // assembler collects instructions and the jumps whose targets are not known yet.
 type assembler struct {
-	insns       []linux.BPFInsn
+	insns       asm.Instructions
 	places      []int // of each label, -1 while it is not placed
 	jumps       []struct{ at, label int }
 	allow, deny int // the labels of the ends
@@ -126,10 +126,8 @@ func (a *assembler) verdict(ok bool) int {
 	return a.deny
 }
 
-// emit has the registers as little-endian machines do; those are all that gourd
-// is built for.
-func (a *assembler) emit(code uint8, dst, src uint8, off int16, imm int32) {
-	a.insns = append(a.insns, linux.BPFInsn{Code: code, Regs: src<<4 | dst, Off: off, Imm: imm})
+func (a *assembler) emit(code asm.OpCode, dst, src asm.Register, off int16, imm int32) {
+	a.insns = append(a.insns, asm.Instruction{OpCode: code, Dst: dst, Src: src, Offset: off, Constant: int64(imm)})
 }
 
 func (a *assembler) label() int {
@@ -139,7 +137,7 @@ func (a *assembler) label() int {
 
 func (a *assembler) place(label int) { a.places[label] = len(a.insns) }
 
-func (a *assembler) jump(code, dst uint8, imm int32, label int) {
+func (a *assembler) jump(code asm.OpCode, dst asm.Register, imm int32, label int) {
 	a.jumps = append(a.jumps, struct{ at, label int }{len(a.insns), label})
 	a.emit(code, dst, 0, 0, imm)
 }
@@ -163,9 +161,9 @@ func (a *assembler) exit(ok, fallsThrough bool) {
 	a.emit(opExit, 0, 0, 0, 0)
 }
 
-func (a *assembler) finish() []linux.BPFInsn {
+func (a *assembler) finish() asm.Instructions {
 	for _, j := range a.jumps {
-		a.insns[j.at].Off = int16(a.places[j.label] - j.at - 1)
+		a.insns[j.at].Offset = int16(a.places[j.label] - j.at - 1)
 	}
 	return a.insns
 }

@@ -1,8 +1,6 @@
 package cgroups
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -12,7 +10,6 @@ import (
 
 	"github.com/cilium/ebpf/asm"
 	"github.com/gourd-oci/gourd/internal/defect"
-	"github.com/gourd-oci/gourd/internal/linux"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
@@ -150,7 +147,7 @@ func verdict(list []rule, kind byte, major, minor int64, access Access) bool {
 
 // interpret runs a program on one access. It knows only what the kernel's
 // verifier accepts of a cgroup_device program, and fails on anything else.
-func interpret(insns []linux.BPFInsn, kind byte, major, minor int64, access Access) (ok bool, steps int, err error) {
+func interpret(insns asm.Instructions, kind byte, major, minor int64, access Access) (ok bool, steps int, err error) {
 	ctx := [3]uint32{2 | uint32(access)<<16, uint32(major), uint32(minor)}
 	if kind == 'b' {
 		ctx[0] = 1 | uint32(access)<<16
@@ -163,14 +160,14 @@ func interpret(insns []linux.BPFInsn, kind byte, major, minor int64, access Acce
 		}
 		steps++
 		in := insns[pc]
-		dst, src, imm := in.Regs&0xf, in.Regs>>4, uint64(int64(in.Imm))
+		dst, src, imm := in.Dst, in.Src, uint64(in.Constant)
 		jump := false
-		if in.Code != opLoad32 && in.Code != opMoveImm && in.Code != opJump && in.Code != opExit && in.Code != opMove && !set[dst] {
+		if in.OpCode != opLoad32 && in.OpCode != opMoveImm && in.OpCode != opJump && in.OpCode != opExit && in.OpCode != opMove && !set[dst] {
 			return false, steps, fmt.Errorf("%d reads register %d before it is set", pc, dst)
 		}
-		switch in.Code {
+		switch in.OpCode {
 		case opLoad32:
-			reg[dst], set[dst] = uint64(ctx[in.Off/4]), true
+			reg[dst], set[dst] = uint64(ctx[in.Offset/4]), true
 		case opMove:
 			if !set[src] {
 				return false, steps, fmt.Errorf("%d reads register %d before it is set", pc, src)
@@ -193,13 +190,13 @@ func interpret(insns []linux.BPFInsn, kind byte, major, minor int64, access Acce
 		case opExit:
 			return reg[0] == 1, steps, nil
 		default:
-			return false, steps, fmt.Errorf("unknown instruction %#x at %d", in.Code, pc)
+			return false, steps, fmt.Errorf("unknown instruction %#x at %d", in.OpCode, pc)
 		}
 		if jump {
-			if in.Off < 0 {
+			if in.Offset < 0 {
 				return false, steps, fmt.Errorf("%d jumps back", pc)
 			}
-			pc += int(in.Off)
+			pc += int(in.Offset)
 		}
 	}
 }
@@ -248,14 +245,14 @@ func TestProgramAgreesWithTheList(t *testing.T) {
 		}
 		if os.Geteuid() == 0 && loads < 100 { // the verifier's time is better spent on fewer
 			loads++
-			fd, err := loadProgram(insns)
+			prog, err := loadProgram(insns)
 			if errors.Is(err, unix.EPERM) {
 				return
 			}
 			if err != nil {
 				t.Fatalf("%v\n%v", err, d)
 			}
-			unix.Close(fd)
+			prog.Close()
 		}
 	})
 }
@@ -318,20 +315,12 @@ func TestProgramText(t *testing.T) {
 	}
 }
 
-// text disassembles a program with cilium/ebpf.
-func text(t *testing.T, insns []linux.BPFInsn) string {
+// text is a program as cilium/ebpf prints it.
+func text(t *testing.T, insns asm.Instructions) string {
 	t.Helper()
-	var raw bytes.Buffer
-	if err := binary.Write(&raw, binary.LittleEndian, insns); err != nil {
-		t.Fatal(err)
-	}
-	list, err := asm.AppendInstructions(nil, &raw, binary.LittleEndian, "linux")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var lines []string
-	for i := range list {
-		lines = append(lines, strings.TrimSpace(fmt.Sprint(list[i])))
+	for i := range insns {
+		lines = append(lines, strings.TrimSpace(fmt.Sprint(insns[i])))
 	}
 	return strings.Join(lines, "\n")
 }

@@ -9,57 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bpf(2), as far as programs on cgroups need it. The structs are the members
+// bpf(2), as far as attaching programs to cgroups needs it; they are loaded by
+// cilium/ebpf. The structs are the members
 // of union bpf_attr (linux/bpf.h) up to the last field that is used here: the
 // kernel takes the rest as zero.
-
-// BPFInsn is one eBPF instruction (RFC 9669, section 3), as the kernel has it
-// in memory.
-type BPFInsn struct {
-	Code uint8
-	Regs uint8 // destination in the lower half, source in the upper
-	Off  int16
-	Imm  int32
-}
-
-// BPFProgLoad loads a program and returns a close-on-exec fd of it. name, of at
-// most 15 characters, is what BPFProgName tells. If the verifier rejects the
-// program its log is part of the error.
-func BPFProgLoad(kind uint32, insns []BPFInsn, license, name string) (int, error) {
-	attr := struct {
-		progType, insnCnt uint32
-		insns, license    uint64
-		logLevel, logSize uint32
-		logBuf            uint64
-		kernVersion       uint32
-		progFlags         uint32
-		name              [unix.BPF_OBJ_NAME_LEN]byte
-	}{progType: kind, insnCnt: uint32(len(insns))}
-	lic := append([]byte(license), 0)
-	copy(attr.name[:len(attr.name)-1], name)
-	var pins runtime.Pinner
-	defer pins.Unpin()
-	attr.insns = address(&pins, insns)
-	attr.license = address(&pins, lic)
-
-	fd, errno := bpf(unix.BPF_PROG_LOAD, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
-	if errno == 0 {
-		return fd, nil
-	}
-	var log []byte
-	if errno == unix.EINVAL || errno == unix.EACCES { // what the verifier says no with
-		log = make([]byte, 64<<10)
-		attr.logLevel, attr.logSize, attr.logBuf = 1, uint32(len(log)), address(&pins, log)
-		if fd, again := bpf(unix.BPF_PROG_LOAD, unsafe.Pointer(&attr), unsafe.Sizeof(attr)); again == 0 {
-			unix.Close(fd)
-		}
-	}
-	log, _, _ = bytes.Cut(log, []byte{0})
-	if log = bytes.TrimSpace(log); len(log) > 0 {
-		return -1, fmt.Errorf("load eBPF program: %w: verifier: %s", errno, log)
-	}
-	return -1, fmt.Errorf("load eBPF program: %w", errno)
-}
 
 // BPFProgAttach attaches the program to the cgroup of the fd target. flags are
 // BPF_F_ALLOW_MULTI and the like; with BPF_F_REPLACE it takes the place of
@@ -152,8 +105,7 @@ func BPFProgName(prog int) (string, error) {
 func bpf(cmd uintptr, attr unsafe.Pointer, size uintptr) (int, unix.Errno) {
 	for {
 		r, _, errno := unix.Syscall(unix.SYS_BPF, cmd, uintptr(attr), size)
-		// BPF_PROG_LOAD gives up with EAGAIN when a signal comes meanwhile.
-		if errno == unix.EINTR || errno == unix.EAGAIN {
+		if errno == unix.EINTR {
 			continue
 		}
 		return int(r), errno
