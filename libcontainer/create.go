@@ -20,6 +20,7 @@ import (
 	"github.com/gourd-oci/gourd/libcontainer/initproc"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
 	"github.com/gourd-oci/gourd/libcontainer/protocol"
+	"github.com/gourd-oci/gourd/libcontainer/rootfs"
 	"github.com/gourd-oci/gourd/libcontainer/spec"
 	"github.com/gourd-oci/gourd/libcontainer/state"
 	"github.com/gourd-oci/gourd/nsenter"
@@ -98,13 +99,14 @@ func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err er
 	defer undo.On(&err)
 	// What hooks have set up, the poststop hooks take down: they run last,
 	// when everything else is gone, and only if a hook has been run at all.
-	hooked := false
+	var t traces
 	undo.Add("run the poststop hooks", func() error {
-		if hooked {
+		if t.hooked {
 			poststop(p.Hooks.Poststop, p.State, log)
 		}
 		return nil
 	})
+	undo.Add("remove the mountpoints", func() error { return rootfs.RemoveMade(p.Rootfs, t.made) })
 
 	if dir, err = state.Reserve(o.Root, o.ID, &undo); err != nil { // the id is ours, and locked
 		return nil, err
@@ -137,7 +139,7 @@ func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err er
 	if err := c.saveForExec(&p.ForExec); err != nil { // while init is at work
 		return nil, err
 	}
-	if err := serve(f.conn, p, child, log, &hooked); err != nil {
+	if err := serve(f.conn, p, child, log, &t); err != nil {
 		return nil, err
 	}
 	if err := cg.Late(&p.Cgroup); err != nil { // what would have stopped init's own set-up
@@ -297,9 +299,14 @@ func keep(p *plan.Plan, cg *cgroups.Cgroup) kept {
 	return k
 }
 
-// serve answers init until it says Ready. hooked is set as soon as a hook may
-// have run.
-func serve(conn *protocol.Conn, p *plan.Plan, child *nsenter.Child, log *slog.Logger, hooked *bool) error {
+// traces are what a create that fails leaves behind unless it is taken away.
+type traces struct {
+	hooked bool     // a hook may have run
+	made   []string // on the root filesystem
+}
+
+// serve answers init until it says Ready, and keeps t up to date.
+func serve(conn *protocol.Conn, p *plan.Plan, child *nsenter.Child, log *slog.Logger, t *traces) error {
 	order := protocol.Order{Mounts: true}
 	mounts := mounter{plan: &p.Init.Rootfs, pid: child.PID}
 	defer mounts.close()
@@ -326,13 +333,17 @@ func serve(conn *protocol.Conn, p *plan.Plan, child *nsenter.Child, log *slog.Lo
 			if err := frame.Decode(failure); err != nil {
 				return err
 			}
+			t.made = failure.Made
 			return failure
 		case protocol.KindOpen, protocol.KindMap:
 			if err := mounts.answer(conn, frame); err != nil {
 				return err
 			}
 		case protocol.KindMounted:
-			*hooked = true
+			if err := t.progress(frame); err != nil {
+				return err
+			}
+			t.hooked = true
 			if err := createHooks(p, child.PID); err != nil {
 				return err
 			}
@@ -340,9 +351,19 @@ func serve(conn *protocol.Conn, p *plan.Plan, child *nsenter.Child, log *slog.Lo
 				return err
 			}
 		case protocol.KindReady:
-			return nil
+			return t.progress(frame)
 		}
 	}
+}
+
+// progress takes over what init says that it has made.
+func (t *traces) progress(frame *protocol.Frame) error {
+	var p protocol.Progress
+	if err := frame.Decode(&p); err != nil {
+		return err
+	}
+	t.made = p.Made
+	return nil
 }
 
 // createHooks runs the hooks that belong into the runtime's namespaces before

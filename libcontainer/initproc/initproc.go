@@ -9,6 +9,7 @@
 package initproc
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -63,9 +64,23 @@ func Main(args []string) {
 	}
 	err = converse(conn, exec)
 	// If this cannot be sent the runtime is gone, and nobody asks.
-	_ = conn.Send(protocol.KindFailed, protocol.NewFailure(err))
+	failure := protocol.NewFailure(err)
+	var u *unfinished
+	if errors.As(err, &u) {
+		failure.Made = u.made
+	}
+	_ = conn.Send(protocol.KindFailed, failure)
 	os.Exit(1)
 }
+
+// unfinished is the error of a set-up that has made something on the root
+// filesystem already.
+type unfinished struct {
+	error
+	made []string
+}
+
+func (u *unfinished) Unwrap() error { return u.error }
 
 func fail(text string) {
 	fmt.Fprintln(os.Stderr, text)
@@ -94,7 +109,7 @@ type files struct {
 // before the gate. The order is the point:
 // what needs the host's files comes before pivot_root, what needs privilege
 // before the credentials, what can fail before the gate.
-func run(conn *protocol.Conn, frame *protocol.Frame) error {
+func run(conn *protocol.Conn, frame *protocol.Frame) (err error) {
 	p, f, err := receive(frame)
 	if err != nil {
 		return err
@@ -139,11 +154,16 @@ func run(conn *protocol.Conn, frame *protocol.Frame) error {
 	if err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil {
+			err = &unfinished{err, root.Made()}
+		}
+	}()
 	if err := root.Mount(); err != nil {
 		return err
 	}
 	if p.HookSync { // prestart and createRuntime see the mounts, not yet pivoted
-		if err := conn.Send(protocol.KindMounted, nil); err != nil {
+		if err := conn.Send(protocol.KindMounted, &protocol.Progress{Made: root.Made()}); err != nil {
 			return err
 		}
 		if _, err := conn.Expect(protocol.KindHooksDone); err != nil {
@@ -199,7 +219,7 @@ func run(conn *protocol.Conn, frame *protocol.Frame) error {
 	if err := lowerLimits(&p.Credentials); err != nil { // the last: init may not be able to open anything more
 		return err
 	}
-	if err := conn.Send(protocol.KindReady, nil); err != nil {
+	if err := conn.Send(protocol.KindReady, &protocol.Progress{Made: root.Made()}); err != nil {
 		return err
 	}
 	conn.Close()

@@ -118,7 +118,12 @@ type MountIndex struct{ Mount int }
 type Failure struct {
 	Text  string
 	Errno uint32
+	Made  []string // what init has made on the root filesystem
 }
+
+// Progress goes with Mounted and Ready: what init has made so far on the root
+// filesystem, for the runtime to remove should something fail on its side.
+type Progress struct{ Made []string }
 
 // NewFailure returns err as a Failure.
 func NewFailure(err error) *Failure {

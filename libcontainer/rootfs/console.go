@@ -35,7 +35,7 @@ func (r *Root) mountConsole(slave *os.File) error {
 		return fmt.Errorf("/dev: %w", err)
 	}
 	defer unix.Close(dev)
-	if err := bindOver(int(slave.Fd()), dev, "console"); err != nil {
+	if err := r.bindOver(int(slave.Fd()), dev, "console", "/dev/console"); err != nil {
 		return fmt.Errorf("/dev/console: %w", err)
 	}
 	return nil

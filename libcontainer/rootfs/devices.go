@@ -39,11 +39,12 @@ func (r *Root) makeDevice(dev int, d *Device) error {
 		parent = fd
 	}
 	if r.plan.BindDevices && d.Mode&unix.S_IFMT != unix.S_IFIFO {
-		return bindDevice(parent, name, d)
+		return r.bindDevice(parent, name, d)
 	}
 	err := unix.Mknodat(parent, name, d.Mode, int(d.Dev))
 	switch err {
 	case nil:
+		r.note(parent, d.Path)
 		return finishNode(parent, name, d)
 	case unix.EEXIST:
 		// A node in the image, or one that a mount of the config brought.
@@ -56,7 +57,7 @@ func (r *Root) makeDevice(dev int, d *Device) error {
 		}
 		return nil
 	case unix.EPERM:
-		return bindDevice(parent, name, d)
+		return r.bindDevice(parent, name, d)
 	}
 	return fmt.Errorf("mknod: %w", err)
 }
@@ -123,7 +124,7 @@ func nodeName(mode uint32, dev uint64) string {
 
 // bindDevice mounts the host's node of the same path, after a check that it is
 // the device that is meant. Its owner and mode are the host's.
-func bindDevice(parent int, name string, d *Device) error {
+func (r *Root) bindDevice(parent int, name string, d *Device) error {
 	host, err := linux.Openat(unix.AT_FDCWD, d.Path, unix.O_PATH, 0)
 	if err != nil {
 		return fmt.Errorf("mknod is not permitted, and the host's %s: %w", d.Path, err)
@@ -136,15 +137,18 @@ func bindDevice(parent int, name string, d *Device) error {
 	if err := sameDevice(&st, d); err != nil {
 		return fmt.Errorf("mknod is not permitted, and the host's %s %w", d.Path, err)
 	}
-	return bindOver(host, parent, name)
+	return r.bindOver(host, parent, name, d.Path)
 }
 
 // bindOver mounts the file source onto the file name in the directory parent,
-// which is made when it is missing.
-func bindOver(source, parent int, name string) error {
+// which is made when it is missing; path is its path in the container.
+func (r *Root) bindOver(source, parent int, name, path string) error {
 	target, err := linux.Openat(parent, name, unix.O_PATH|unix.O_NOFOLLOW, 0)
 	if err == unix.ENOENT {
 		target, err = linux.Openat(parent, name, unix.O_RDONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
+		if err == nil {
+			r.note(parent, path)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("make mountpoint %s: %w", name, err)
@@ -183,17 +187,17 @@ func (r *Root) makeLinks(dev int) error {
 		{"stdout", "/proc/self/fd/1"},
 		{"stderr", "/proc/self/fd/2"},
 	} {
-		if err := unix.Symlinkat(l.target, dev, l.name); err != nil && err != unix.EEXIST {
+		if err := r.makeLink(dev, l.target, l.name); err != nil && err != unix.EEXIST {
 			return fmt.Errorf("symlink /dev/%s: %w", l.name, err)
 		}
 	}
 	if core, err := linux.OpenInRoot(r.fd, "/proc/kcore", unix.O_PATH, 0); err == nil {
 		unix.Close(core)
-		if err := unix.Symlinkat("/proc/kcore", dev, "core"); err != nil && err != unix.EEXIST {
+		if err := r.makeLink(dev, "/proc/kcore", "core"); err != nil && err != unix.EEXIST {
 			return fmt.Errorf("symlink /dev/core: %w", err)
 		}
 	}
-	err := unix.Symlinkat("pts/ptmx", dev, "ptmx")
+	err := r.makeLink(dev, "pts/ptmx", "ptmx")
 	if err == unix.EEXIST {
 		err = unix.Unlinkat(dev, "ptmx", 0)
 		if err == unix.EBUSY {
@@ -206,6 +210,15 @@ func (r *Root) makeLinks(dev int) error {
 	if err != nil {
 		return fmt.Errorf("symlink %s: %w", ptmx, err)
 	}
+	return nil
+}
+
+// makeLink makes a symlink in /dev.
+func (r *Root) makeLink(dev int, target, name string) error {
+	if err := unix.Symlinkat(target, dev, name); err != nil {
+		return err
+	}
+	r.note(dev, "/dev", name)
 	return nil
 }
 

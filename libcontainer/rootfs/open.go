@@ -19,6 +19,9 @@ type Root struct {
 	fd      int // O_PATH, the root of the container's root mount
 	proc    int // root of a private procfs, or -1 when there is no sysctl to write
 	late    []lateMount
+
+	made    []string // see Made
+	mountID uint64   // of the root's mount, 0 while it is not known
 }
 
 // lateMount is a mount to be made read-only at the end.

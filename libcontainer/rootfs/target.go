@@ -130,8 +130,13 @@ func (r *Root) tryMake(path string, dir, noSymlinks bool) (fd int, next string, 
 		var sub int
 		if !dir && n == len(names)-1 {
 			sub, err = linux.Openat(cur, name, unix.O_RDONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o644)
+			if err == nil {
+				r.note(cur, names[:n+1]...)
+			}
 		} else {
-			err = unix.Mkdirat(cur, name, 0o755)
+			if err = unix.Mkdirat(cur, name, 0o755); err == nil {
+				r.note(cur, names[:n+1]...)
+			}
 			if err == nil || err == unix.EEXIST {
 				sub, err = linux.Openat(cur, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_DIRECTORY, 0)
 			}

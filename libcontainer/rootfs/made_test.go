@@ -1,0 +1,66 @@
+package rootfs
+
+import (
+	"os"
+	"slices"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// TestMadeIsRemoved makes mountpoints, a volume with one inside it, devices
+// and links, and removes what belongs to the root filesystem.
+func TestMadeIsRemoved(t *testing.T) {
+	isolated(t, func(dir string) {
+		mkdir(t, dir+"/vol")
+		before := tree(t, dir+"/rootfs")
+		s := example(
+			specs.Mount{Type: "tmpfs", Source: "tmpfs", Destination: "/a/b/c"},
+			specs.Mount{Source: "vol", Destination: "/vol", Options: opts("bind")},
+			specs.Mount{Type: "tmpfs", Source: "tmpfs", Destination: "/vol/inside"},
+		)
+		r := mounted(t, dir, s)
+		made := r.Made()
+		for _, want := range []string{"/a", "/a/b", "/a/b/c", "/vol", "/dev", "/dev/null", "/dev/fd", "/dev/ptmx"} {
+			if !slices.Contains(made, want) {
+				t.Errorf("%s is not among %v", want, made)
+			}
+		}
+		if slices.Contains(made, "/vol/inside") {
+			t.Error("what lies on a volume is among what was made on the root")
+		}
+		must(t, "umount", unix.Unmount(dir+"/rootfs", unix.MNT_DETACH))
+		must(t, "write", os.WriteFile(dir+"/rootfs/a/b/kept", []byte("by a hook"), 0o600))
+		must(t, "remove", RemoveMade(dir+"/rootfs", append(made, "/never", "/was/there")))
+		after := tree(t, dir+"/rootfs")
+		if want := append(slices.Clone(before), "a", "a/b", "a/b/kept"); !slices.Equal(after, slices.Compact(slices.Sorted(slices.Values(want)))) {
+			t.Errorf("left are %v, before were %v", after, before)
+		}
+	})
+}
+
+// tree lists all files below dir.
+func tree(t *testing.T, dir string) []string {
+	t.Helper()
+	var names []string
+	var list func(string)
+	list = func(sub string) {
+		entries, err := os.ReadDir(dir + "/" + sub)
+		must(t, "list", err)
+		for _, e := range entries {
+			name := e.Name()
+			if sub != "" {
+				name = sub + "/" + name
+			}
+			names = append(names, name)
+			if e.IsDir() {
+				list(name)
+			}
+		}
+	}
+	list("")
+	slices.Sort(names)
+	return names
+}
