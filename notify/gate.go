@@ -24,6 +24,9 @@ type Exec struct {
 type Filter struct {
 	Prog  []unix.SockFilter
 	Flags uint // SECCOMP_FILTER_FLAG_*, not NEW_LISTENER
+	// NoExit is whether exit_group kills the calling thread alone: then it is
+	// no way to end this process, which has others.
+	NoExit bool
 }
 
 // Gate is init's side. Its methods are for the locked thread of a process

@@ -19,6 +19,7 @@ type launch struct {
 	argv, envv []*byte // each ends with a nil
 	prog       *unix.SockFprog
 	flags      uintptr
+	noExit     bool
 	mask       uint64  // for the program
 	preserve   uintptr // the first fd that the program does not inherit, from 3 on
 }
@@ -43,6 +44,7 @@ func newLaunch(p *Page, e *Exec) (*launch, error) {
 	if f := e.Filter; f != nil {
 		l.prog = &unix.SockFprog{Len: uint16(len(f.Prog)), Filter: &f.Prog[0]}
 		l.flags = uintptr(f.Flags)
+		l.noExit = f.NoExit
 	}
 	if _, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_BLOCK, 0, uintptr(unsafe.Pointer(&l.mask)), sigsetSize, 0, 0); errno != 0 {
 		return nil, fmt.Errorf("read the signal mask: %w", errno)
@@ -125,9 +127,9 @@ func (l *launch) exec() {
 //
 //go:nosplit
 func (l *launch) die() {
-	unix.RawSyscall(unix.SYS_EXIT_GROUP, 1, 0, 0)
-	pid, _, _ := unix.RawSyscall(unix.SYS_GETPID, 0, 0, 0)
-	unix.RawSyscall(unix.SYS_KILL, pid, uintptr(unix.SIGKILL), 0)
+	if !l.noExit {
+		unix.RawSyscall(unix.SYS_EXIT_GROUP, 1, 0, 0)
+	}
 	for {
 		*nowhere(l) = 0
 	}

@@ -243,7 +243,7 @@ func filter(p *seccomp.Program) *notify.Filter {
 	if p == nil {
 		return nil
 	}
-	return &notify.Filter{Prog: p.Filter, Flags: uint(p.Flags)}
+	return &notify.Filter{Prog: p.Filter, Flags: uint(p.Flags), NoExit: p.KillsThread(unix.SYS_EXIT_GROUP)}
 }
 
 // receive takes the plan and its fds out of the frame.

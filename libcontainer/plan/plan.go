@@ -211,6 +211,9 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 	if s.Linux.Seccomp != nil {
 		in.Seccomp, warnings = seccomp.Compile(s.Linux.Seccomp, seccomp.Env{}, &d)
 		p.Warnings = append(p.Warnings, warnings...)
+		if in.Seccomp != nil && in.Seccomp.KillsThread(unix.SYS_EXECVE) {
+			d.Add("linux.seccomp", "the profile kills who calls execve, so that no program could be started under it: allow execve")
+		}
 		if in.Seccomp != nil && in.Seccomp.Notify {
 			d.Add("linux.seccomp", "SCMP_ACT_NOTIFY is not built yet")
 		}

@@ -1,9 +1,8 @@
-// Package bpfvm runs and checks seccomp's classic BPF programs in tests, as the
-// kernel would.
+// Package bpfvm runs and checks seccomp's classic BPF programs as the kernel
+// would: every call in tests, and the one or two that gourd itself depends on.
 //
 // It knows the instructions that gourd's compiler and libseccomp emit, which
-// are fewer than seccomp_check_filter lets through. It is not for use outside
-// of tests: nothing here is fast.
+// are fewer than seccomp_check_filter lets through. Nothing here is fast.
 package bpfvm
 
 import (
