@@ -23,6 +23,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -76,6 +77,10 @@ func (e *unknownVerbError) Error() string { return "unknown command \"" + e.name
 // for an unknown command, 255 for an exec that came to nothing, or what the
 // process of a run or exec returned.
 func Main(args []string) int {
+	// A verb is over before it has filled the memory that a collection would
+	// free; a run that stays in the foreground gets there, if ever, slowly.
+	debug.SetGCPercent(-1)
+	debug.SetMemoryLimit(64 << 20)
 	p := &program{stdout: os.Stdout, stderr: os.Stderr, find: findVerb}
 	return p.main(args)
 }

@@ -70,7 +70,7 @@ func (n *newborn) Close() error {
 	return errors.Join(n.init.PIDFD.Close(), n.Container.Close())
 }
 
-// create makes a container. take returns the socket for the terminal of a
+// create makes a container and returns it with its lock held. take returns the socket for the terminal of a
 // `run` in the foreground, and is called if there is one; it is nil otherwise.
 func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err error) {
 	log := discard(o.Log)
@@ -127,16 +127,18 @@ func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err er
 		return nil, err
 	}
 	c := &Container{dir: dir, kept: keep(p, cg)}
-	if err := c.record(o, p, child.PID); err != nil { // before the first hook: it may ask for the state
-		return nil, err
-	}
 	if err := grant(p, child.PID); err != nil {
 		return nil, err
 	}
 	if err := f.conn.Send(protocol.KindPlan, &p.Init, f.forInit()...); err != nil {
 		return nil, err
 	}
-	if err := c.saveForExec(&p.ForExec); err != nil { // while init is at work
+	// While init is at work, and before the first hook, which may ask for the
+	// state: init waits for serve with it.
+	if err := c.record(o, p, child.PID); err != nil {
+		return nil, err
+	}
+	if err := c.saveForExec(&p.ForExec); err != nil {
 		return nil, err
 	}
 	if err := serve(f.conn, p, child, log, &t); err != nil {
@@ -150,9 +152,6 @@ func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err er
 		return nil, err
 	}
 	if err := tell(o.PidFile, o.PidfdSocket, child); err != nil {
-		return nil, err
-	}
-	if err := dir.Unlock(); err != nil {
 		return nil, err
 	}
 	undo.Release()

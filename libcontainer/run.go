@@ -58,8 +58,11 @@ func Run(o RunOptions) (code int, err error) {
 		return -1, c.abandon(err, o.Detach || o.Keep, log)
 	}
 	signals.ready()
-	if err := c.Start(log); err != nil {
+	if err := c.release(log); err != nil {
 		return -1, c.abandon(err, o.Detach || o.Keep, log)
+	}
+	if err := c.dir.Unlock(); err != nil { // it goes on for as long as it likes
+		return -1, err
 	}
 	if o.Detach {
 		return 0, nil

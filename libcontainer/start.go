@@ -29,7 +29,12 @@ func (c *Container) Start(log *slog.Logger) error {
 	if status != state.Created {
 		return fmt.Errorf("cannot start container %q: %w", c.rec.ID, notCreated(status))
 	}
+	return c.release(log)
+}
 
+// release lets the init of a container that has just been found, or made, to
+// be created go on to the user's program. The lock is held.
+func (c *Container) release(log *slog.Logger) error {
 	h := &c.kept.Hooks
 	if err := runHooks("prestart", h.Prestart, c.kept.State, specs.StateCreated, c.rec.InitPID); err != nil {
 		return c.giveUp(err, log)
