@@ -1,7 +1,5 @@
-// gourd is over before it could use more processors: it does not look, at every
-// start and then every second, how many its cgroup allows.
+// gourd does not ask every second how many processors its cgroup allows.
 
-//go:debug containermaxprocs=0
 //go:debug updatemaxprocs=0
 
 // Command gourd is an OCI container runtime: it creates, starts, queries,
