@@ -116,17 +116,18 @@ func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err er
 	if err != nil {
 		return nil, err
 	}
-	cg, err := cgroups.Create(&p.Cgroup, &undo)
+	cg, err := makeHome(o, p, &undo)
 	if err != nil {
 		return nil, err
 	}
-	defer cg.Close()
+	defer cg.close()
 
-	child, err := enter(o, p, f, cg, &undo) // a process in its namespaces, running init
+	child, err := enter(o, p, f, cg, &undo) // a process in its namespaces and its cgroup, running init
 	if err != nil {
 		return nil, err
 	}
-	c := &Container{dir: dir, kept: keep(p, cg)}
+	p.Init.Rootfs.PlaceCgroup(cg.Record().Path)
+	c := &Container{dir: dir, kept: keep(p, cg.Cgroup)}
 	if err := grant(p, child.PID); err != nil {
 		return nil, err
 	}
@@ -144,7 +145,7 @@ func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err er
 	if err := serve(f.conn, p, child, log, &t); err != nil {
 		return nil, err
 	}
-	if err := cg.Late(&p.Cgroup); err != nil { // what would have stopped init's own set-up
+	if err := cg.limit(); err != nil { // what would have stopped init's own set-up
 		return nil, err
 	}
 	c.rec.Ready = true
@@ -216,7 +217,7 @@ func joinsOwnNetwork(s *specs.Spec) (bool, error) {
 }
 
 // enter starts init in its namespaces and its cgroup.
-func enter(o *CreateOptions, p *plan.Plan, f *files, cg *cgroups.Cgroup, undo *cleanup.Stack) (*nsenter.Child, error) {
+func enter(o *CreateOptions, p *plan.Plan, f *files, cg *home, undo *cleanup.Stack) (*nsenter.Child, error) {
 	exe, err := nsenter.Self(p.Enter.Joins(unix.CLONE_NEWUSER) != nil || p.Enter.Joins(unix.CLONE_NEWPID) != nil)
 	if err != nil {
 		return nil, err
@@ -228,12 +229,14 @@ func enter(o *CreateOptions, p *plan.Plan, f *files, cg *cgroups.Cgroup, undo *c
 
 		DenySetgroups: p.Enter.DenySetgroups,
 		MapWriter:     mapWriter(&p.Enter),
-		CgroupFD:      cg.FD(),
+		CgroupFD:      cg.birthplace(),
 		Exe:           exe,
 		Args:          []string{"gourd", "init", strconv.Itoa(int(f.init.Fd()))},
 		Env:           initproc.Environ,
 		Keep:          []int{int(f.init.Fd())},
 		Stdio:         [3]int{-1, -1, -1},
+
+		BeforeUnshareCgroup: cg.around(),
 	}
 	if p.Enter.New&unix.CLONE_NEWUSER != 0 {
 		r.UIDMaps, r.GIDMaps = p.Enter.UIDMaps, p.Enter.GIDMaps

@@ -43,16 +43,10 @@ func Supported(version, commit string) *features.Features {
 	return f
 }
 
-// systemdManager is whether libcontainer makes systemd's scopes.
-const systemdManager = false
-
 // unsafeAnnotations returns the prefixes of annotations in a config.json that
 // make gourd do something to the host.
 func unsafeAnnotations() []string {
-	if systemdManager {
-		return []string{"org.systemd.property."}
-	}
-	return nil
+	return []string{"org.systemd.property."}
 }
 
 func linux() *features.Linux {
@@ -62,8 +56,8 @@ func linux() *features.Linux {
 		Cgroup: &features.Cgroup{
 			V1:          no(),
 			V2:          yes(),
-			Systemd:     told(systemdManager),
-			SystemdUser: told(systemdManager),
+			Systemd:     yes(),
+			SystemdUser: yes(),
 			Rdma:        yes(),
 		},
 		Seccomp: &features.Seccomp{
@@ -82,11 +76,9 @@ func linux() *features.Linux {
 	}
 }
 
-func told(b bool) *bool { return &b }
+func yes() *bool { return new(true) }
 
-func yes() *bool { return told(true) }
-
-func no() *bool { return told(false) }
+func no() *bool { return new(false) }
 
 // hookNames returns the phases of the spec; hooks.Plan has a list for each.
 func hookNames() []string {

@@ -244,10 +244,13 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 // cgroupDir is where the host finds the container's cgroup, for a container
 // without a cgroup namespace; "" if it has none.
 func cgroupDir(p *cgroups.Plan) string {
-	if p.Manager != cgroups.ManagerFS {
-		return ""
+	switch p.Manager {
+	case cgroups.ManagerFS:
+		return filepath.Join(p.Root, p.Path)
+	case cgroups.ManagerSystemd:
+		return rootfs.LaterCgroup
 	}
-	return filepath.Join(p.Root, p.Path)
+	return ""
 }
 
 func sorted(m map[string]string) []Annotation {
