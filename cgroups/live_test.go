@@ -296,7 +296,7 @@ func TestSignal(t *testing.T) {
 	dead(t, b, unix.SIGTERM)
 }
 
-func TestSubAndOf(t *testing.T) {
+func TestSubAndBeside(t *testing.T) {
 	root := host(t)
 	c := create(t, root, top(t, root))
 	if err := os.MkdirAll(c.Path()+"/in/ner", 0o755); err != nil {
@@ -308,16 +308,13 @@ func TestSubAndOf(t *testing.T) {
 	}
 	defer sub.Close()
 	sleep := run(t, &Cgroup{fd: int(sub.Fd())}, "sleep", "1000")
-	of, err := c.Of(sleep.Process.Pid)
+	of, err := Beside(c.Record(), sleep.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer of.Close()
 	if of.Name() != c.Path()+"/in/ner" {
-		t.Errorf("Of = %s", of.Name())
-	}
-	if _, err := c.Of(os.Getpid()); !errors.Is(err, fs.ErrInvalid) {
-		t.Errorf("Of a process outside = %v", err)
+		t.Errorf("Beside = %s", of.Name())
 	}
 	if f, err := c.Sub("../.."); err != nil {
 		t.Error(err)
@@ -337,8 +334,8 @@ func TestSubAndOf(t *testing.T) {
 	if err := c.Add(sleep.Process.Pid); err != nil {
 		t.Fatal(err)
 	}
-	if of, err := c.Of(sleep.Process.Pid); err != nil || of.Name() != c.Path() {
-		t.Errorf("after Add, Of = %v, %v", of, err)
+	if of, err := Beside(c.Record(), sleep.Process.Pid); err != nil || of.Name() != c.Path() {
+		t.Errorf("after Add, Beside = %v, %v", of, err)
 	} else {
 		of.Close()
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"slices"
@@ -135,23 +134,4 @@ func (c *Cgroup) Sub(sub string) (*os.File, error) {
 		return nil, fmt.Errorf("open sub-cgroup %q of %s: %w", sub, c.rec.Path, err)
 	}
 	return os.NewFile(uintptr(fd), path.Join(c.rec.Path, rel)), nil
-}
-
-// Of opens the cgroup that the process pid is in, for another process to be
-// born beside it. A container that manages cgroups itself moves its init into
-// one below its own, which can then have no process. A cgroup that is not the
-// container's or below it is refused.
-func (c *Cgroup) Of(pid int) (*os.File, error) {
-	if err := c.check("open"); err != nil {
-		return nil, err
-	}
-	p, err := OfProcess(pid)
-	if err != nil {
-		return nil, err
-	}
-	top, ok := relative(c.rec.Root, c.rec.Path)
-	if !ok || !within(p, top) {
-		return nil, fmt.Errorf("process %d is in cgroup %s, not in the container's %s: %w", pid, p, c.rec.Path, fs.ErrInvalid)
-	}
-	return c.Sub(p[len(top):])
 }

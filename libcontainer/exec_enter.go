@@ -1,6 +1,7 @@
 package libcontainer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gourd-oci/gourd/cgroups"
+	"github.com/gourd-oci/gourd/cgroups/systemd"
 	"github.com/gourd-oci/gourd/libcontainer/initproc"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
 	"github.com/gourd-oci/gourd/libcontainer/protocol"
@@ -108,12 +110,11 @@ func (c *Container) enterExec(o *ExecOptions, p *plan.ExecPlan, f *execFiles) (*
 	}
 	defer func() { cgroup.close() }()
 	r := nsenter.Request{
-		CgroupFD: cgroup.fd(),
-		Exe:      exe,
-		Args:     []string{"gourd", "init", strconv.Itoa(int(f.init.Fd())), initproc.ExecArg},
-		Env:      initproc.Environ,
-		Keep:     []int{int(f.init.Fd())},
-		Stdio:    [3]int{-1, -1, -1},
+		Exe:   exe,
+		Args:  []string{"gourd", "init", strconv.Itoa(int(f.init.Fd())), initproc.ExecArg},
+		Env:   initproc.Environ,
+		Keep:  []int{int(f.init.Fd())},
+		Stdio: [3]int{-1, -1, -1},
 	}
 	for fd := 3; fd < 3+o.PreserveFDs; fd++ {
 		r.Keep = append(r.Keep, fd)
@@ -125,7 +126,7 @@ func (c *Container) enterExec(o *ExecOptions, p *plan.ExecPlan, f *execFiles) (*
 	if flags != 0 {
 		r.Join = []nsenter.Join{{Flag: flags, FD: int(f.pidfd.Fd()), Path: "of the container's init"}}
 	}
-	child, err := startOn(p.InitialCPUs, r)
+	child, err := c.birth(p.InitialCPUs, r, cgroup)
 	if errors.Is(err, unix.EBUSY) && cgroup.file != nil {
 		if o.Cgroup != nil {
 			// The words are known from runc.
@@ -138,8 +139,7 @@ func (c *Container) enterExec(o *ExecOptions, p *plan.ExecPlan, f *execFiles) (*
 		if cgroup, err = c.initCgroup(f.pidfd); err != nil {
 			return nil, err
 		}
-		r.CgroupFD = cgroup.fd()
-		child, err = startOn(p.InitialCPUs, r)
+		child, err = c.birth(p.InitialCPUs, r, cgroup)
 	}
 	if err != nil {
 		return nil, err
@@ -147,6 +147,28 @@ func (c *Container) enterExec(o *ExecOptions, p *plan.ExecPlan, f *execFiles) (*
 	f.init.Close() // from now on init's death reads as an end of file
 	f.init = nil
 	return child, nil
+}
+
+// birth starts the child in the cgroup. An ordinary user may not let one be born
+// there from a login session, whose cgroup has only root's in common with those
+// of the user's systemd: that systemd has the waiting child moved then.
+func (c *Container) birth(cpus *unix.CPUSet, r nsenter.Request, cgroup cgroupDir) (*nsenter.Child, error) {
+	r.CgroupFD = cgroup.fd()
+	child, err := startOn(cpus, r)
+	if !errors.Is(err, unix.EACCES) || cgroup.file == nil || !c.kept.Cgroup.User {
+		return child, err
+	}
+	ctx := context.Background()
+	manager, err := systemd.Connect(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	defer manager.Close()
+	r.CgroupFD = -1
+	r.BeforeUnshareCgroup = func(pid int) error {
+		return manager.Attach(ctx, &c.kept.Cgroup, cgroup.file.Name(), pid)
+	}
+	return startOn(cpus, r)
 }
 
 // toJoin returns which of the namespaces are to be joined: not the user

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -21,6 +22,7 @@ import (
 	"github.com/godbus/dbus/v5"
 	"github.com/gourd-oci/gourd/cgroups"
 	"github.com/gourd-oci/gourd/internal/cleanup"
+	"golang.org/x/sys/unix"
 )
 
 // patience bounds every job of systemd, as runc does.
@@ -170,6 +172,34 @@ func (m *Manager) Update(ctx context.Context, c *cgroups.Cgroup, ch *cgroups.Cha
 		return err
 	}
 	return c.Update(ch)
+}
+
+// Attach moves the process into dir, which is the cgroup of a record or one
+// below it. It is for who may not do so by cgroup.procs. The error is EBUSY where
+// dir may have no processes of its own.
+func (m *Manager) Attach(ctx context.Context, rec *cgroups.Record, dir string, pid int) error {
+	sub, ok := strings.CutPrefix(dir, rec.Path)
+	if !ok || sub != "" && sub[0] != '/' {
+		return fmt.Errorf("move process %d to cgroup %s: it is not in scope %s: %w", pid, dir, rec.Scope, fs.ErrInvalid)
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := m.conn.AttachProcessesToUnit(ctx, rec.Scope, sub, []uint32{uint32(pid)})
+	switch {
+	case isError(err, "System.Error.EBUSY"):
+		return fmt.Errorf("move process %d to cgroup %s: %w", pid, dir, unix.EBUSY)
+	case err != nil:
+		return fmt.Errorf("move process %d to cgroup %s of scope %s: %w", pid, dir, rec.Scope, err)
+	}
+	// It must not go on where no limit holds it.
+	group, err := cgroups.OfProcess(pid)
+	if err != nil {
+		return err
+	}
+	if want := strings.TrimPrefix(dir, rec.Root); group != want {
+		return fmt.Errorf("move process %d to cgroup %s of scope %s: it is in %s", pid, want, rec.Scope, group)
+	}
+	return nil
 }
 
 // set sets properties of a running scope, until the next boot.

@@ -38,7 +38,7 @@ func main() {
 	flag.BoolVar(&o.full, "full", false, "run every script, in every way that is built, and not only those marked [vm]")
 	flag.BoolVar(&o.host, "host", false, "run every script on this host, without a machine")
 	flag.StringVar(&o.gourd, "gourd", "bin/gourd", "the runtime under test, a static binary")
-	flag.StringVar(&o.scripts, "scripts", "", "only these scripts, by name, separated by commas")
+	flag.StringVar(&o.scripts, "scripts", "", "only these scripts, by name, separated by commas; \"systemd\" is that package's tests")
 	flag.StringVar(&o.accel, "accel", "tcg", "QEMU's accelerator: tcg (software) or kvm")
 	flag.IntVar(&o.minutes, "minutes", 0, "how long all may take before the machine is taken for hung (default 30, with --full 120)")
 	flag.StringVar(&o.report, "report", "", "write the report to this file, too; with --full it goes to docs/results")
@@ -169,12 +169,21 @@ func choose(o options, all scripts, payload string, r *report) ([]string, plan) 
 	}
 	if o.scripts != "" {
 		names = strings.Split(o.scripts, ",")
-		pl.Steps = append(pl.Steps, scriptStep("scripts as root", payload, names, o.minutes, env...))
+		if i := slices.Index(names, "systemd"); i >= 0 && !o.host {
+			names = slices.Delete(names, i, i+1)
+			pl.Steps = append(pl.Steps, systemdStep(payload, o.minutes, env...))
+		}
+		if len(names) > 0 {
+			pl.Steps = append(pl.Steps, scriptStep("scripts as root", payload, names, o.minutes, env...))
+		}
 		r.left = append(r.left, fmt.Sprintf("all but the %d scripts that were asked for", len(names)))
 		return names, pl
 	}
+	pl.Steps = append(pl.Steps, cgroupStep(min(10, o.minutes), env...))
+	if !o.host {
+		pl.Steps = append(pl.Steps, systemdStep(payload, min(10, o.minutes), env...))
+	}
 	pl.Steps = append(pl.Steps,
-		cgroupStep(min(10, o.minutes), env...),
 		scriptStep("scripts as root", payload, names, o.minutes, env...))
 	if len(names) < len(all.all()) {
 		r.left = append(r.left, fmt.Sprintf("%d scripts that show the same on any machine (make test-integration; here: make test-vm-full): %s",

@@ -27,8 +27,10 @@ func (p payload) pack(gourd string, pl plan) error {
 		return err
 	}
 	scripts := filepath.Join(p.dir, "integration")
-	if err := os.MkdirAll(filepath.Join(p.dir, "cgroups"), 0o755); err != nil {
-		return err
+	for _, step := range []string{"cgroups", "systemd"} {
+		if err := os.MkdirAll(filepath.Join(p.dir, step), 0o755); err != nil {
+			return err
+		}
 	}
 	return errors.Join(
 		os.WriteFile(filepath.Join(p.dir, planFile), data, 0o644),
@@ -37,6 +39,7 @@ func (p payload) pack(gourd string, pl plan) error {
 		p.build("build", "vm", "./tests/vm"),
 		p.build("test", "integration/integration.test", "./tests/integration"),
 		p.build("test", "cgroups/cgroups.test", "./cgroups"),
+		p.build("test", "systemd/systemd.test", "./tests/systemd"),
 	)
 }
 

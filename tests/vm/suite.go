@@ -111,6 +111,18 @@ func cgroupStep(minutes int, env ...string) step {
 	}
 }
 
+// systemdStep is the step that runs tests/systemd: no other machine lets tests
+// make units of its pid 1.
+func systemdStep(payload string, minutes int, env ...string) step {
+	return step{
+		Name:    "package tests/systemd",
+		Dir:     "systemd",
+		Args:    testArgs("./systemd.test", ".", minutes),
+		Env:     append([]string{"GOURD_RUNTIME=" + payload + "/gourd", "GOURD_TEST_VM=1"}, env...),
+		Minutes: minutes,
+	}
+}
+
 // testArgs is the command line of a test binary; go test's own limit, which
 // shows where every goroutine hangs, is before the step's.
 func testArgs(binary, run string, minutes int) []string {
