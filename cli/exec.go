@@ -52,6 +52,7 @@ func execFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "cap", Aliases: []string{"c"}, Usage: "add the capability `CAP_NAME`; may be repeated"},
 		&cli.StringFlag{Name: "preserve-fds", Usage: "pass on `N` file descriptors beyond stdin, stdout and stderr"},
 		&cli.StringSliceFlag{Name: "cgroup", Usage: "run it in the existing cgroup `PATH` below the container's"},
+		&cli.BoolFlag{Name: "via-init", Hidden: true}, // for tests: both ways do the same
 		&cli.BoolFlag{Name: "ignore-paused", Usage: "in a paused container, wait until that is resumed"},
 	}
 }
@@ -93,6 +94,7 @@ func (p *program) execOptions(c *cli.Context) (o libcontainer.ExecOptions, err e
 	o.PidfdSocket = c.String("pidfd-socket")
 	o.Detach = c.Bool("detach")
 	o.IgnorePaused = c.Bool("ignore-paused")
+	o.ViaInit = c.Bool("via-init")
 	o.Log = p.log
 	o.Process, err = execProcess(c)
 	return o, err

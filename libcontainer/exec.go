@@ -39,6 +39,9 @@ type ExecOptions struct {
 	// must exist; nil: the container's own, or where that may have no process,
 	// init's.
 	Cgroup *string
+	// ViaInit goes the way of init also where the process can be executed
+	// without a Go program inside.
+	ViaInit bool
 	// Log takes warnings and, at debug level, the plan. Nil: nobody.
 	Log *slog.Logger
 }
@@ -182,6 +185,19 @@ func (c *Container) startExec(o *ExecOptions, p *plan.ExecPlan, tty *relay, log 
 	f, err := c.openExecFiles(o, p, tty)
 	defer f.close()
 	if err != nil {
+		return nil, err
+	}
+	if !o.ViaInit && p.Exec.Direct() {
+		child, err := c.execDirect(o, p, f)
+		if err == nil {
+			log.Debug("the process was executed without init")
+			return child, nil
+		}
+		// No program of the user's has been executed. Init does all that the
+		// raw child can and more, and has the words for what is wrong.
+		log.Debug("the process could not be executed directly", "error", err.Error())
+	}
+	if err := f.openConversation(); err != nil {
 		return nil, err
 	}
 	child, err := c.enterExec(o, p, f)

@@ -29,8 +29,8 @@ type execFiles struct {
 	console *os.File       // where the terminal goes; nil: no terminal
 }
 
-// openExecFiles opens them all; what it returns must be closed, also after an
-// error.
+// openExecFiles opens those that every exec needs; what it returns must be
+// closed, also after an error.
 func (c *Container) openExecFiles(o *ExecOptions, p *plan.ExecPlan, tty *relay) (*execFiles, error) {
 	f := new(execFiles)
 	switch {
@@ -60,8 +60,13 @@ func (c *Container) openExecFiles(o *ExecOptions, p *plan.ExecPlan, tty *relay) 
 	if err != nil {
 		return f, fmt.Errorf("container %q: open its mount namespace: %w", c.rec.ID, err)
 	}
+	return f, nil
+}
+
+// openConversation opens those by which the runtime and init speak.
+func (f *execFiles) openConversation() (err error) {
 	f.conn, f.init, err = protocol.Pair()
-	return f, err
+	return err
 }
 
 // procOfInit calls look with init's directory in /proc, and makes sure that
@@ -104,18 +109,29 @@ func (c *Container) enterExec(o *ExecOptions, p *plan.ExecPlan, f *execFiles) (*
 		return nil, err
 	}
 	defer exe.Close()
+	child, err := c.join(o, p, f, nsenter.Request{
+		Exe:  exe,
+		Args: []string{"gourd", "init", strconv.Itoa(int(f.init.Fd())), initproc.ExecArg},
+		Env:  initproc.Environ,
+		Keep: []int{int(f.init.Fd())},
+	})
+	if err != nil {
+		return nil, err
+	}
+	f.init.Close() // from now on init's death reads as an end of file
+	f.init = nil
+	return child, nil
+}
+
+// join makes the request for the container's namespaces, all but the mount
+// namespace, and its cgroup.
+func (c *Container) join(o *ExecOptions, p *plan.ExecPlan, f *execFiles, r nsenter.Request) (*nsenter.Child, error) {
 	cgroup, err := c.execCgroup(o.Cgroup, f.pidfd)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { cgroup.close() }()
-	r := nsenter.Request{
-		Exe:   exe,
-		Args:  []string{"gourd", "init", strconv.Itoa(int(f.init.Fd())), initproc.ExecArg},
-		Env:   initproc.Environ,
-		Keep:  []int{int(f.init.Fd())},
-		Stdio: [3]int{-1, -1, -1},
-	}
+	r.Stdio = [3]int{-1, -1, -1}
 	for fd := 3; fd < 3+o.PreserveFDs; fd++ {
 		r.Keep = append(r.Keep, fd)
 	}
@@ -141,12 +157,7 @@ func (c *Container) enterExec(o *ExecOptions, p *plan.ExecPlan, f *execFiles) (*
 		}
 		child, err = c.birth(p.InitialCPUs, r, cgroup)
 	}
-	if err != nil {
-		return nil, err
-	}
-	f.init.Close() // from now on init's death reads as an end of file
-	f.init = nil
-	return child, nil
+	return child, err
 }
 
 // birth starts the child in the cgroup. An ordinary user may not let one be born

@@ -10,7 +10,7 @@ import (
 // that exits.
 func BenchmarkStart(b *testing.B) {
 	var table Table
-	table.call("exit", unix.SYS_EXIT_GROUP)
+	table.Call("exit", unix.SYS_EXIT_GROUP)
 	stub, err := Stub(&table, 1, 0)
 	if err != nil {
 		b.Skip(err)

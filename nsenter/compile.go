@@ -70,7 +70,8 @@ func (p *program) step(i int) *Step {
 //     and kernels before 6.2 let only children in: unshare, set, clone.
 //  7. The second clone, for what happens only to children. CLONE_PARENT makes
 //     the new child gourd's, not the first child's.
-//  8. The program: its files, limits, signal mask, and execveat.
+//  8. The program: its files, limits, signal mask, and execveat; or what the
+//     requester has in place of that.
 func compile(r *Request, h how) *program {
 	c := &compiler{r: r, h: h, joins: r.joins(), left: r.New}
 	if h.ownUser {
@@ -94,7 +95,11 @@ func compile(r *Request, h how) *program {
 	c.cloneAgain()
 	c.stdio()
 	c.files()
-	c.exec()
+	if r.Finish != nil {
+		c.finish()
+	} else {
+		c.exec()
+	}
 	return p
 }
 

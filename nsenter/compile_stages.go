@@ -14,13 +14,13 @@ const childName = "gourd:[nsenter]"
 
 // birth is what the child does before anything else.
 func (c *compiler) birth() {
-	c.t.call("close the parent's end of the conversation", unix.SYS_CLOSE, Num(c.h.peer))
+	c.t.Call("close the parent's end of the conversation", unix.SYS_CLOSE, Num(c.h.peer))
 	c.name()
 	if !c.h.clone3 {
 		c.clearHandlers()
 	}
 	if c.h.cgroupProcs >= 0 {
-		c.t.call("join the cgroup", unix.SYS_WRITE, Num(c.h.cgroupProcs), c.t.Bytes("0"), Num(1))
+		c.t.Call("join the cgroup", unix.SYS_WRITE, Num(c.h.cgroupProcs), c.t.Bytes("0"), Num(1))
 	}
 	maps := c.flags&unix.CLONE_NEWUSER != 0 && c.wantsMaps()
 	c.mapsNow = maps && !c.h.askForMaps
@@ -38,15 +38,15 @@ func (c *compiler) birth() {
 func (c *compiler) enterStub() {
 	fds := c.needed()
 	for _, fd := range fds {
-		c.t.call("keep file descriptor "+strconv.Itoa(fd)+" open for the stub", unix.SYS_FCNTL, Num(fd), Num(unix.F_SETFD), Num(0))
+		c.t.Call("keep file descriptor "+strconv.Itoa(fd)+" open for the stub", unix.SYS_FCNTL, Num(fd), Num(unix.F_SETFD), Num(0))
 	}
-	c.t.call("execute the stub", unix.SYS_EXECVEAT, Num(-1), c.t.String(""),
+	c.t.Call("execute the stub", unix.SYS_EXECVEAT, Num(-1), c.t.String(""),
 		c.t.Strings([]string{childName}), c.t.Strings(nil), Num(unix.AT_EMPTY_PATH))
 	c.second.First = len(c.first.Steps)
 	c.t = &c.second
 	c.name()
 	for _, fd := range fds {
-		c.t.call("close file descriptor "+strconv.Itoa(fd)+" on exec", unix.SYS_FCNTL, Num(fd), Num(unix.F_SETFD), Num(unix.FD_CLOEXEC))
+		c.t.Call("close file descriptor "+strconv.Itoa(fd)+" on exec", unix.SYS_FCNTL, Num(fd), Num(unix.F_SETFD), Num(unix.FD_CLOEXEC))
 	}
 }
 
@@ -62,7 +62,12 @@ func (c *compiler) needed() []int {
 		fds = append(fds, fd)
 	}
 	add(c.h.socket)
-	add(int(c.r.Exe.Fd()))
+	if c.r.Exe != nil {
+		add(int(c.r.Exe.Fd()))
+	}
+	for _, fd := range c.r.Uses {
+		add(fd)
+	}
 	for _, j := range c.r.Join {
 		add(j.FD)
 	}
@@ -78,7 +83,7 @@ func (c *compiler) needed() []int {
 }
 
 func (c *compiler) name() {
-	c.t.call("name the child", unix.SYS_PRCTL, Num(unix.PR_SET_NAME), c.t.String(childName))
+	c.t.Call("name the child", unix.SYS_PRCTL, Num(unix.PR_SET_NAME), c.t.String(childName))
 }
 
 // clearHandlers does what CLONE_CLEAR_SIGHAND does: Go's handlers must not run
@@ -91,29 +96,23 @@ func (c *compiler) clearHandlers() {
 		if sig == int(unix.SIGKILL) || sig == int(unix.SIGSTOP) {
 			continue
 		}
-		c.t.call("read a signal's action", unix.SYS_RT_SIGACTION, Num(sig), Num(0), old, Num(sigsetSize))
-		c.skipIf(old, sigIgn, 1)
-		c.t.call("reset a signal's action", unix.SYS_RT_SIGACTION, Num(sig), deflt, Num(0), Num(sigsetSize))
+		c.t.Call("read a signal's action", unix.SYS_RT_SIGACTION, Num(sig), Num(0), old, Num(sigsetSize))
+		c.t.SkipIf(old, sigIgn, 1)
+		c.t.Call("reset a signal's action", unix.SYS_RT_SIGACTION, Num(sig), deflt, Num(0), Num(sigsetSize))
 	}
-}
-
-// skipIf skips the next n steps if the word at cell is value.
-func (c *compiler) skipIf(cell Arg, value, n int) {
-	i := c.t.Add(Step{Kind: Jump, Args: [6]Arg{cell, Num(value)}, Why: "skip what is not needed"})
-	c.t.Steps[i].Target = i + 1 + n
 }
 
 // send appends the sending of a message with that meaning and returns the
 // address of its value, which is 0 until something is saved there.
 func (c *compiler) send(says Says, why string) Arg {
 	msg := c.t.Words(uint64(c.t.First+len(c.t.Steps)), 0)
-	c.t.call(why, unix.SYS_SENDTO, Num(c.h.socket), msg, Num(messageSize), Num(unix.MSG_NOSIGNAL)).Says = says
+	c.t.Call(why, unix.SYS_SENDTO, Num(c.h.socket), msg, Num(messageSize), Num(unix.MSG_NOSIGNAL)).Says = says
 	return Arg{argAddr, msg.n + 8}
 }
 
 // wait appends the reading of the parent's byte.
 func (c *compiler) wait(why string) {
-	c.t.call(why, unix.SYS_READ, Num(c.h.socket), c.t.Cell(), Num(1)).Kind = Wait
+	c.t.Call(why, unix.SYS_READ, Num(c.h.socket), c.t.Cell(), Num(1)).Kind = Wait
 }
 
 func (c *compiler) dumpable(on int) {
@@ -121,7 +120,7 @@ func (c *compiler) dumpable(on int) {
 	if on != 0 {
 		why = "become dumpable"
 	}
-	c.t.call(why, unix.SYS_PRCTL, Num(unix.PR_SET_DUMPABLE), Num(on))
+	c.t.Call(why, unix.SYS_PRCTL, Num(unix.PR_SET_DUMPABLE), Num(on))
 }
 
 // askMaps lets the parent write the maps. For a parent that is not root the
@@ -179,14 +178,14 @@ func (c *compiler) join() {
 	}
 	c.setns(userJoin)
 	for _, a := range retry {
-		c.skipIf(a.cell, 0, 1)
+		c.t.SkipIf(a.cell, 0, 1)
 		c.setns(a.j)
 	}
 	c.becomeRoot(false)
 }
 
 func (c *compiler) setns(j *Join) *Step {
-	return c.t.call("join the "+names(j.Flag)+" "+j.Path, unix.SYS_SETNS, Num(j.FD), Arg{n: j.Flag})
+	return c.t.Call("join the "+names(j.Flag)+" "+j.Path, unix.SYS_SETNS, Num(j.FD), Arg{n: j.Flag})
 }
 
 // makeUser makes the user namespace, unless the first clone did, and becomes
@@ -215,17 +214,17 @@ func (c *compiler) makeUser() {
 func (c *compiler) becomeRoot(certain bool) {
 	if !c.r.DenySetgroups {
 		// EPERM: setgroups is denied in this user namespace.
-		c.t.call("drop the supplementary groups", unix.SYS_SETGROUPS, Num(0), Num(0)).Allow = errnos(unix.EPERM)
+		c.t.Call("drop the supplementary groups", unix.SYS_SETGROUPS, Num(0), Num(0)).Allow = errnos(unix.EPERM)
 	}
 	// EINVAL: the id is not mapped.
-	c.t.call("become group 0 of the user namespace", unix.SYS_SETRESGID, Num(0), Num(0), Num(0)).Allow = errnos(unix.EINVAL)
-	s := c.t.call("become user 0 of the user namespace", unix.SYS_SETRESUID, Num(0), Num(0), Num(0))
+	c.t.Call("become group 0 of the user namespace", unix.SYS_SETRESGID, Num(0), Num(0), Num(0)).Allow = errnos(unix.EINVAL)
+	s := c.t.Call("become user 0 of the user namespace", unix.SYS_SETRESUID, Num(0), Num(0), Num(0))
 	if certain {
 		return
 	}
 	cell := c.t.Cell()
 	s.Allow, s.Save = errnos(unix.EINVAL), cell
-	c.skipIf(cell, 0, capabilitySteps)
+	c.t.SkipIf(cell, 0, capabilitySteps)
 	c.keepCapabilities()
 }
 
@@ -236,9 +235,9 @@ func (c *compiler) keepCapabilities() {
 	const version3 = 0x20080522
 	header := c.t.Words(version3) // and pid 0, the caller
 	sets := c.t.Words(^uint64(0), ^uint64(0), ^uint64(0))
-	c.t.call("make the capabilities inheritable", unix.SYS_CAPSET, header, sets)
+	c.t.Call("make the capabilities inheritable", unix.SYS_CAPSET, header, sets)
 	for n := range capabilities {
-		s := c.t.call("make the capabilities ambient", unix.SYS_PRCTL, Num(unix.PR_CAP_AMBIENT), Num(unix.PR_CAP_AMBIENT_RAISE), Num(n))
+		s := c.t.Call("make the capabilities ambient", unix.SYS_PRCTL, Num(unix.PR_CAP_AMBIENT), Num(unix.PR_CAP_AMBIENT_RAISE), Num(n))
 		s.Allow = errnos(unix.EINVAL) // an older kernel has no such capability
 	}
 }
@@ -249,7 +248,7 @@ const (
 )
 
 func (c *compiler) unshare(flags uintptr) {
-	c.t.call("make "+newNames(flags), unix.SYS_UNSHARE, Arg{n: flags})
+	c.t.Call("make "+newNames(flags), unix.SYS_UNSHARE, Arg{n: flags})
 	c.left &^= flags
 }
 
@@ -282,10 +281,10 @@ func (c *compiler) makeTime() {
 	}
 	c.dumpable(1)
 	fd := c.t.Cell()
-	c.t.call("open /proc/self/timens_offsets", unix.SYS_OPENAT, Num(unix.AT_FDCWD),
+	c.t.Call("open /proc/self/timens_offsets", unix.SYS_OPENAT, Num(unix.AT_FDCWD),
 		c.t.String("/proc/self/timens_offsets"), Num(unix.O_WRONLY|unix.O_CLOEXEC)).Save = fd
-	c.t.call("set the time offsets", unix.SYS_WRITE, fd.Value(), c.t.Bytes(string(lines)), Num(len(lines)))
-	c.t.call("close /proc/self/timens_offsets", unix.SYS_CLOSE, fd.Value())
+	c.t.Call("set the time offsets", unix.SYS_WRITE, fd.Value(), c.t.Bytes(string(lines)), Num(len(lines)))
+	c.t.Call("close /proc/self/timens_offsets", unix.SYS_CLOSE, fd.Value())
 	c.dumpable(0)
 }
 
@@ -301,7 +300,7 @@ func (c *compiler) cloneAgain() {
 		c.left &^= unix.CLONE_NEWPID
 	}
 	// With CLONE_PARENT the exit signal is that of this process.
-	s := c.t.call(why, unix.SYS_CLONE, Arg{n: uintptr(flags)})
+	s := c.t.Call(why, unix.SYS_CLONE, Arg{n: uintptr(flags)})
 	if c.h.clone3 {
 		s.Trap, s.Args = unix.SYS_CLONE3, [6]Arg{c.t.Words(flags, 0, 0, 0, 0, 0, 0, 0), Num(cloneArgsSize0)}
 	}
@@ -310,7 +309,7 @@ func (c *compiler) cloneAgain() {
 
 	over := c.t.Add(Step{Kind: Jump, Why: "go on as the second child"})
 	pid := c.send(SaysCloned, "tell gourd of the second child")
-	c.t.call("leave the rest to the second child", unix.SYS_EXIT_GROUP, Num(0))
+	c.t.Call("leave the rest to the second child", unix.SYS_EXIT_GROUP, Num(0))
 	c.t.Steps[i].Save = pid
 	c.t.Steps[over].Args = [6]Arg{pid, Num(0)}
 	c.t.Steps[over].Target = len(c.t.Steps)
@@ -324,7 +323,7 @@ func (c *compiler) stdio() {
 		if fd >= 0 && fd < 3 && fd != i {
 			// It may be replaced before it is used: work with a duplicate.
 			cell := c.t.Cell()
-			c.t.call("duplicate file descriptor "+strconv.Itoa(fd), unix.SYS_FCNTL, Num(fd), Num(unix.F_DUPFD_CLOEXEC), Num(3)).Save = cell
+			c.t.Call("duplicate file descriptor "+strconv.Itoa(fd), unix.SYS_FCNTL, Num(fd), Num(unix.F_DUPFD_CLOEXEC), Num(3)).Save = cell
 			from[i] = cell.Value()
 		}
 	}
@@ -332,9 +331,9 @@ func (c *compiler) stdio() {
 		switch why := "make file descriptor " + strconv.Itoa(fd) + " number " + strconv.Itoa(i); {
 		case fd < 0:
 		case fd == i:
-			c.t.call(why, unix.SYS_FCNTL, Num(i), Num(unix.F_SETFD), Num(0))
+			c.t.Call(why, unix.SYS_FCNTL, Num(i), Num(unix.F_SETFD), Num(0))
 		default:
-			c.t.call(why, unix.SYS_DUP3, from[i], Num(i), Num(0))
+			c.t.Call(why, unix.SYS_DUP3, from[i], Num(i), Num(0))
 		}
 	}
 }
@@ -343,26 +342,34 @@ func (c *compiler) stdio() {
 func (c *compiler) files() {
 	// ENOSYS, EINVAL: before Linux 5.11. What gourd opened is close-on-exec
 	// anyway; this is for what gourd itself was given.
-	c.t.call("close all file descriptors on exec", unix.SYS_CLOSE_RANGE, Num(3), Arg{n: maxFD}, Num(unix.CLOSE_RANGE_CLOEXEC)).Allow =
+	c.t.Call("close all file descriptors on exec", unix.SYS_CLOSE_RANGE, Num(3), Arg{n: maxFD}, Num(unix.CLOSE_RANGE_CLOEXEC)).Allow =
 		errnos(unix.ENOSYS) | errnos(unix.EINVAL)
 	for _, fd := range c.r.Keep {
-		c.t.call("keep file descriptor "+strconv.Itoa(fd), unix.SYS_FCNTL, Num(fd), Num(unix.F_SETFD), Num(0))
+		c.t.Call("keep file descriptor "+strconv.Itoa(fd), unix.SYS_FCNTL, Num(fd), Num(unix.F_SETFD), Num(0))
 	}
 }
 
 // exec ends the table.
 func (c *compiler) exec() {
-	if l := c.h.nofile; l != nil {
-		c.t.call("restore the limit on open files", unix.SYS_PRLIMIT64, Num(0), Num(unix.RLIMIT_NOFILE), c.t.Words(l[0], l[1]), Num(0))
-	}
+	tail := Tail{c.t, c.h.nofile}
+	tail.RestoreNofile()
 	c.send(SaysExec, "announce the execution of "+c.r.Exe.Name())
-	c.t.call("restore the signal mask", unix.SYS_RT_SIGPROCMASK, Num(unix.SIG_SETMASK), argMask, Num(0), Num(8))
-	c.t.call("execute "+c.r.Exe.Name(), unix.SYS_EXECVEAT, Num(int(c.r.Exe.Fd())), c.t.String(""),
+	tail.RestoreMask()
+	c.t.Call("execute "+c.r.Exe.Name(), unix.SYS_EXECVEAT, Num(int(c.r.Exe.Fd())), c.t.String(""),
 		c.t.Strings(c.r.Args), c.t.Strings(c.r.Env), Num(unix.AT_EMPTY_PATH))
 }
 
-// errnos returns the Allow of one errno.
-func errnos(e unix.Errno) uint64 { return 1 << e }
+// finish ends the table with the requester's own steps. The child waits once
+// more, so that nothing of them happens before the parent has agreed.
+func (c *compiler) finish() {
+	c.dumpable(0)
+	c.send(SaysReady, "tell gourd that all is joined")
+	c.wait("wait for gourd")
+	c.send(SaysExec, "announce the execution of the program")
+	c.r.Finish(&Tail{c.t, c.h.nofile})
+}
+
+func errnos(list ...unix.Errno) uint64 { return Errnos(list...) }
 
 // maxFD is the last file descriptor that close_range knows: UINT_MAX.
 const maxFD = 1<<32 - 1

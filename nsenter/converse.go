@@ -20,6 +20,7 @@ type conversation struct {
 	pidfd  int // of pid; -1: not yet
 
 	first    int        // the pid of the first child, if a second has taken over
+	isReady  bool       // the last child waits for Request.Ready
 	executes bool       // the child has said that it executes the program
 	failed   *StepError // the child has said that this failed
 }
@@ -65,10 +66,19 @@ func (c *conversation) talk() error {
 			if err := c.goOn(); err != nil {
 				return err
 			}
+		case s.Says == SaysReady:
+			c.isReady = true
 		case s.Says == SaysCloned:
 			c.first, c.pid = c.pid, int(value)
 		case s.Says == SaysExec:
 			c.executes = true
+		}
+		// The second child may speak before the first has told its pid.
+		if c.isReady && (c.first != 0 || !c.p.nested) {
+			c.isReady = false
+			if err := c.ready(); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -86,6 +96,34 @@ func (c *conversation) prepare() error {
 		}
 	}
 	return c.goOn()
+}
+
+// ready lets the requester look at the child before the steps of its own.
+func (c *conversation) ready() error {
+	if c.pidfd < 0 {
+		if err := c.openPidfd(); err != nil {
+			return err
+		}
+	}
+	// What a File holds it closes when it is forgotten; this one is c's.
+	fd, err := unix.FcntlInt(uintptr(c.pidfd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("duplicate the child's pidfd: %w", err)
+	}
+	child := Child{PID: c.pid, PIDFD: os.NewFile(uintptr(fd), "pidfd")}
+	defer child.PIDFD.Close()
+	if err := c.r.Ready(&child); err != nil {
+		return err
+	}
+	return c.goOn()
+}
+
+// program is what the child executes, for errors.
+func (c *conversation) program() string {
+	if c.r.Exe == nil {
+		return "the program"
+	}
+	return c.r.Exe.Name()
 }
 
 // goOn ends a wait of the child. A child that has died meanwhile is no error
@@ -142,7 +180,7 @@ func (c *conversation) judge() error {
 		return c.failed
 	}
 	if !c.executes {
-		return fmt.Errorf("the child died before it executed %s: %s", c.r.Exe.Name(), c.end())
+		return fmt.Errorf("the child died before it executed %s: %s", c.program(), c.end())
 	}
 	if c.first != 0 {
 		reap(c.first)
@@ -163,7 +201,7 @@ func (c *conversation) judge() error {
 	if err != nil || info.Signo == 0 || info.Code == cldExited || !c.neverExecuted() {
 		return nil
 	}
-	return fmt.Errorf("the child died while it executed %s: %s", c.r.Exe.Name(), c.end())
+	return fmt.Errorf("the child died while it executed %s: %s", c.program(), c.end())
 }
 
 // cldExited is the si_code of a process that exited by itself.

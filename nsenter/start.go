@@ -71,7 +71,7 @@ func facts(r *Request) (how, error) {
 			joins &^= unix.CLONE_NEWUSER
 		}
 	}
-	h.stub = joins&(unix.CLONE_NEWUSER|unix.CLONE_NEWPID|unix.CLONE_NEWNS) != 0
+	h.stub = joins&(unix.CLONE_NEWUSER|unix.CLONE_NEWPID|unix.CLONE_NEWNS) != 0 || r.Finish != nil
 	// newuidmap(1) acts for the owner, too.
 	h.mapsByOwner = unix.Geteuid() != 0 || r.MapWriter != nil
 	if r.New&unix.CLONE_NEWUSER != 0 && h.mapsByOwner {

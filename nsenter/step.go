@@ -1,5 +1,7 @@
 package nsenter
 
+import "golang.org/x/sys/unix"
+
 // Kind is what the child's interpreter does with a Step.
 type Kind uint8
 
@@ -33,6 +35,9 @@ const (
 	SaysMapMe
 	// SaysCloned tells the pid of the second child, which takes over.
 	SaysCloned
+	// SaysReady is said by the child that is to execute the program, before
+	// the steps of Request.Finish, and is followed by a Wait.
+	SaysReady
 	// SaysExec announces the final execve.
 	SaysExec
 )
@@ -90,8 +95,23 @@ func (t *Table) Add(s Step) int {
 	return len(t.Steps) - 1
 }
 
-// call appends a system call.
-func (t *Table) call(why string, trap uintptr, args ...Arg) *Step {
+// SkipIf appends what skips the next n steps if the word at cell is value.
+func (t *Table) SkipIf(cell Arg, value, n int) {
+	i := t.Add(Step{Kind: Jump, Args: [6]Arg{cell, Num(value)}, Why: "skip what is not needed"})
+	t.Steps[i].Target = i + 1 + n
+}
+
+// Errnos returns the Allow of these errnos, each of them less than 64.
+func Errnos(list ...unix.Errno) uint64 {
+	var bits uint64
+	for _, e := range list {
+		bits |= 1 << e
+	}
+	return bits
+}
+
+// Call appends a system call.
+func (t *Table) Call(why string, trap uintptr, args ...Arg) *Step {
 	s := Step{Trap: trap, Why: why}
 	copy(s.Args[:], args)
 	return &t.Steps[t.Add(s)]
@@ -107,6 +127,14 @@ func (t *Table) Words(words ...uint64) Arg {
 		t.data = putWord(t.data, w)
 	}
 	return Arg{argAddr, uintptr(at)}
+}
+
+// Point makes the word i of those at words the address of to, when the table is
+// linked: for structures with pointers in them.
+func (t *Table) Point(words Arg, i int, to Arg) {
+	at := int(words.n) + 8*i
+	setWord(t.data[at:], uint64(to.n))
+	t.ptrs = append(t.ptrs, at)
 }
 
 // Bytes stores b and returns its address.

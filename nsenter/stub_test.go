@@ -28,17 +28,17 @@ func TestLayout(t *testing.T) {
 func tiny(t *testing.T, status int) []byte {
 	t.Helper()
 	var table Table
-	table.call("say hello", unix.SYS_WRITE, Num(1), table.Bytes("hello\n"), Num(6))
+	table.Call("say hello", unix.SYS_WRITE, Num(1), table.Bytes("hello\n"), Num(6))
 	fd := table.Cell()
-	table.call("duplicate 1", unix.SYS_FCNTL, Num(1), Num(unix.F_DUPFD), Num(50)).Save = fd
-	table.call("say more", unix.SYS_WRITE, fd.Value(), table.Bytes("more\n"), Num(5))
+	table.Call("duplicate 1", unix.SYS_FCNTL, Num(1), Num(unix.F_DUPFD), Num(50)).Save = fd
+	table.Call("say more", unix.SYS_WRITE, fd.Value(), table.Bytes("more\n"), Num(5))
 	// Allowed to fail, with a jump over what must not happen.
-	s := table.call("close what is not open", unix.SYS_CLOSE, Num(99))
+	s := table.Call("close what is not open", unix.SYS_CLOSE, Num(99))
 	s.Allow, s.Target = errnos(unix.EBADF), 5
-	table.call("not reached", unix.SYS_EXIT_GROUP, Num(1))
+	table.Call("not reached", unix.SYS_EXIT_GROUP, Num(1))
 	table.Add(Step{Kind: Jump, Args: [6]Arg{fd, Num(50)}, Target: 7, Why: "50 was free"})
-	table.call("not reached", unix.SYS_EXIT_GROUP, Num(2))
-	table.call("exit", unix.SYS_EXIT_GROUP, Num(status))
+	table.Call("not reached", unix.SYS_EXIT_GROUP, Num(2))
+	table.Call("exit", unix.SYS_EXIT_GROUP, Num(status))
 	b, err := Stub(&table, 1, 0)
 	if err != nil {
 		t.Skip(err)
@@ -98,7 +98,7 @@ func TestStubReports(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			table := Table{First: 7}
-			table.call("nothing", unix.SYS_GETPID)
+			table.Call("nothing", unix.SYS_GETPID)
 			table.Add(Step{Kind: tt.kind, Trap: tt.trap, Args: tt.args, Allow: tt.allow})
 			b, err := Stub(&table, 3, 0)
 			if err != nil {
@@ -139,11 +139,11 @@ func TestStubReports(t *testing.T) {
 func TestFailureRestoresMask(t *testing.T) {
 	var table Table
 	all := table.Words(^uint64(0))
-	table.call("block", unix.SYS_RT_SIGPROCMASK, Num(unix.SIG_SETMASK), all, Num(0), Num(8))
+	table.Call("block", unix.SYS_RT_SIGPROCMASK, Num(unix.SIG_SETMASK), all, Num(0), Num(8))
 	pid := table.Cell()
-	table.call("getpid", unix.SYS_GETPID).Save = pid
-	table.call("kill", unix.SYS_KILL, pid.Value(), Num(int(unix.SIGUSR1)))
-	table.call("fail", unix.SYS_CLOSE, Num(-1))
+	table.Call("getpid", unix.SYS_GETPID).Save = pid
+	table.Call("kill", unix.SYS_KILL, pid.Value(), Num(int(unix.SIGUSR1)))
+	table.Call("fail", unix.SYS_CLOSE, Num(-1))
 	b, err := Stub(&table, 1, 0)
 	if err != nil {
 		t.Skip(err)

@@ -63,8 +63,8 @@ func cloneUser(mask uint64) (pid, peer int, err error) {
 	}
 	defer unix.Close(ends[1])
 	var t Table
-	t.call("close the parent's end", unix.SYS_CLOSE, Num(ends[0]))
-	t.call("wait for the parent's end", unix.SYS_READ, Num(ends[1]), t.Cell(), Num(1)).Kind = Wait
+	t.Call("close the parent's end", unix.SYS_CLOSE, Num(ends[0]))
+	t.Call("wait for the parent's end", unix.SYS_READ, Num(ends[1]), t.Cell(), Num(1)).Kind = Wait
 	img, at := newImage(t.size())
 	t.link(img, at, end{ends[1], mask})
 	l := newLaunch()

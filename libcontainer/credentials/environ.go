@@ -58,6 +58,29 @@ const maxPasswd = 1 << 20
 // defaultHome is what HOME is when the container does not tell.
 const defaultHome = "/"
 
+// Home returns what HOME is to be in a container whose root directory root is,
+// where the environment does not tell; "" where it does. ok is false if only the
+// container's user can know, with its own rights.
+func (p *Plan) Home(root int) (dir string, ok bool) {
+	if _, told := lookup(p.Env, "HOME"); told {
+		return "", true
+	}
+	fd, err := linux.OpenInRoot(root, "/etc/passwd", unix.O_PATH, 0)
+	if err == unix.ENOENT {
+		return defaultHome, true
+	}
+	if err != nil {
+		return "", false
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	const worldReadable = 0o004
+	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&worldReadable == 0 {
+		return "", false
+	}
+	return home(root, p.UID), true
+}
+
 // home returns the home directory of a user by the /etc/passwd of the
 // container, read with the user's own rights; "/" when it cannot be known.
 // Nothing else is taken from that file, least of all an id (CVE-2016-3697).

@@ -70,16 +70,8 @@ func (p *Plan) find(rootfd int) (string, error) {
 		}
 		return file, nil
 	}
-	list, ok := lookup(p.Env, "PATH")
-	if !ok {
-		list = defaultPath
-	}
 	denied := false
-	for dir := range strings.SplitSeq(list, ":") {
-		if dir == "" {
-			dir = "." // execvp: the working directory
-		}
-		path := dir + "/" + file
+	for _, path := range p.Candidates() {
 		switch errno := p.executable(rootfd, path); errno {
 		case 0:
 			return path, nil
@@ -91,6 +83,26 @@ func (p *Plan) find(rootfd int) (string, error) {
 		return "", &LookupError{file, unix.EACCES.Error(), unix.EACCES}
 	}
 	return "", &LookupError{file, "executable file not found in $PATH", unix.ENOENT}
+}
+
+// Candidates returns the paths at which args[0] may be, in execvp(3)'s order.
+func (p *Plan) Candidates() []string {
+	file := p.Args[0]
+	if strings.Contains(file, "/") {
+		return []string{file}
+	}
+	list, ok := lookup(p.Env, "PATH")
+	if !ok {
+		list = defaultPath
+	}
+	var paths []string
+	for dir := range strings.SplitSeq(list, ":") {
+		if dir == "" {
+			dir = "." // execvp: the working directory
+		}
+		paths = append(paths, dir+"/"+file)
+	}
+	return paths
 }
 
 // executable returns 0 if the calling thread may execute the file, else why

@@ -12,7 +12,8 @@ import (
 
 func TestMain(m *testing.M) {
 	world.Main(m, map[string]world.Inside{
-		"script": runScript,
+		"script":   runScript,
+		"via init": runViaInit,
 	})
 }
 
@@ -25,7 +26,26 @@ func TestScripts(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	scripts, err := filepath.Glob("testdata/*.txtar")
+	runAll(t, "script", "*")
+}
+
+// TestExecViaInit runs the scripts of exec once more, with each exec that could
+// do without a Go program inside going the other way, through gourd's init.
+func TestExecViaInit(t *testing.T) {
+	if os.Geteuid() == 0 {
+		rt, err := world.FindRuntime()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rt.Kind != "gourd" {
+			t.Skip("only gourd has two ways")
+		}
+	}
+	runAll(t, "via init", "exec*")
+}
+
+func runAll(t *testing.T, inside, names string) {
+	scripts, err := filepath.Glob("testdata/" + names + ".txtar")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +56,17 @@ func TestScripts(t *testing.T) {
 	for _, s := range scripts {
 		t.Run(strings.TrimSuffix(filepath.Base(s), ".txtar"), func(t *testing.T) {
 			t.Parallel()
-			world.Run(t, "script", s)
+			world.Run(t, inside, s)
 		})
 	}
 }
+
+func runViaInit(t *world.T, script string) {
+	if err := os.Setenv(viaInitEnv, "--via-init"); err != nil {
+		t.Fatal(err)
+	}
+	runScript(t, script)
+}
+
+// viaInitEnv is the variable whose value each exec of a script gets as a flag.
+const viaInitEnv = "VIA"

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -159,6 +160,9 @@ func startRuntime(ts *testscript.TestScript, args []string) *job {
 		default:
 			rest = append(rest, a)
 		}
+	}
+	if i := slices.Index(rest, "exec"); i == 2 && os.Getenv(viaInitEnv) != "" {
+		rest = slices.Insert(rest, i+1, os.Getenv(viaInitEnv))
 	}
 	stdin, err := os.Open(in)
 	ts.Check(err)

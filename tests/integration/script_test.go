@@ -78,6 +78,7 @@ func runScript(t *world.T, script string) {
 //
 //	RUNTIME, KIND  the command under test and what it is: runc or gourd
 //	ROOT           the state directory that `runtime` uses
+//	VIA            what a shell of the script adds to an exec; see viaInitEnv
 func setUp(e *testscript.Env, rt world.Runtime) error {
 	d := &driver{
 		runtime: rt,
@@ -91,6 +92,7 @@ func setUp(e *testscript.Env, rt world.Runtime) error {
 		"RUNTIME="+rt.Path,
 		"KIND="+rt.Kind,
 		"ROOT="+filepath.Join(e.WorkDir, ".state"),
+		viaInitEnv+"="+os.Getenv(viaInitEnv),
 	)
 	e.Defer(func() {
 		d.end()
