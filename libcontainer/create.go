@@ -152,6 +152,11 @@ func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err er
 	if err := dir.Save(c.rec); err != nil { // saved before anyone is told
 		return nil, err
 	}
+	// Without this word init ends: were we killed before, nobody would ever
+	// start it, and nobody might know of it.
+	if err := say(f.conn, protocol.KindRecorded, child); err != nil {
+		return nil, err
+	}
 	if err := tell(o.PidFile, o.PidfdSocket, child); err != nil {
 		return nil, err
 	}
@@ -349,7 +354,7 @@ func serve(conn *protocol.Conn, p *plan.Plan, child *nsenter.Child, log *slog.Lo
 			if err := createHooks(p, child.PID); err != nil {
 				return err
 			}
-			if err := conn.Send(protocol.KindHooksDone, nil); err != nil {
+			if err := say(conn, protocol.KindHooksDone, child); err != nil {
 				return err
 			}
 		case protocol.KindReady:
@@ -377,4 +382,13 @@ func createHooks(p *plan.Plan, pid int) error {
 		}
 	}
 	return runHooks("createRuntime", p.Hooks.CreateRuntime, p.State, specs.StateCreating, pid)
+}
+
+// say sends init a message without contents.
+func say(conn *protocol.Conn, k protocol.Kind, child *nsenter.Child) error {
+	err := conn.Send(k, nil)
+	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
+		return died(child)
+	}
+	return err
 }

@@ -40,8 +40,9 @@ type Gate struct {
 
 // Prepare does all that can fail: after it, waiting and executing are nothing
 // but prepared system calls. listener is what Listen has returned in the
-// runtime; the gate takes it over.
-func Prepare(p *Page, listener int, e *Exec) (*Gate, error) {
+// runtime, and runtime a blocking connection to it, on which it will write when
+// it has recorded the container. The gate takes both over.
+func Prepare(p *Page, listener, runtime int, e *Exec) (*Gate, error) {
 	l, err := checkedLaunch(p, e)
 	if err != nil {
 		return nil, err
@@ -55,14 +56,20 @@ func Prepare(p *Page, listener int, e *Exec) (*Gate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start gate: look at the socket's owner: %w", err)
 	}
-	return &Gate{page: p, wait: newWaiting(listener, owner.Uid, p.fd), launch: l}, nil
+	return &Gate{page: p, wait: newWaiting(listener, runtime, owner.Uid, p.fd), launch: l}, nil
 }
 
 // Wait blocks until a start has come and has been given the page, and closes
-// the socket. It has no effect on the process' threads, and no timeout.
+// the socket. Before that it waits for the runtime's word that the container is
+// recorded: where the runtime was killed on the way there, no start can ever
+// come, and Wait returns an error. It has no effect on the process' threads, and
+// no timeout.
 //
 //go:nosplit
 func (g *Gate) Wait() error {
+	if !g.wait.recorded() {
+		return errOrphaned
+	}
 	if errno := g.wait.run(); errno != 0 {
 		return fmt.Errorf("start gate: wait for start: %w", errno)
 	}

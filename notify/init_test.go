@@ -23,6 +23,7 @@ const (
 	roleFilter  = "GOURD_TEST_FILTER"  // the name of its filter
 	roleUser    = "GOURD_TEST_USER"    // the uid that it takes, with no more threads allowed
 	roleKeep    = "GOURD_TEST_KEEP"    // the program is to have fd 3
+	roleOrphan  = "GOURD_TEST_ORPHAN"  // its runtime dies before it has recorded the container
 	roleHook    = "GOURD_TEST_HOOK"    // what it does between Wait and Exec
 	roleProgram = "GOURD_TEST_PROGRAM" // the user's program
 	roleStart   = "GOURD_TEST_START"   // a start; the value is the state directory
@@ -101,7 +102,14 @@ func fakeInit() {
 		check(unix.Dup3(1, 3, unix.O_CLOEXEC))
 		e.Preserve = 1
 	}
-	gate, err := Prepare(page, listener, e)
+	word, rt, err := os.Pipe()
+	check(err)
+	if os.Getenv(roleOrphan) == "" {
+		_, err = rt.WriteString("recorded")
+		check(err)
+	}
+	rt.Close()
+	gate, err := Prepare(page, listener, int(word.Fd()), e)
 	check(err)
 	if os.Getenv(roleUser) != "" {
 		// From here on clone(2) fails with EAGAIN and the Go runtime throws.

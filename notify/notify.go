@@ -42,6 +42,8 @@ var (
 	// ErrDied is the error of a start whose init has ended before it came to
 	// the execve.
 	ErrDied = errors.New("container init died before execve")
+
+	errOrphaned = errors.New("start gate: the runtime has died before it had recorded the container")
 )
 
 // Listen makes the gate's socket in a state directory, whose path may be

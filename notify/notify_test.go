@@ -178,6 +178,19 @@ func TestNoThreadIsStarted(t *testing.T) {
 	}
 }
 
+// The runtime may be killed before it has recorded the container: nobody would
+// ever come to start it.
+func TestRuntimeDiesBeforeTheRecord(t *testing.T) {
+	dir, l := listen(t)
+	f := newFake(t, l, "/bin/true", roleOrphan+"=yes")
+	if status, out := f.end(); status.ExitStatus() != 9 || !strings.Contains(out, errOrphaned.Error()) {
+		t.Errorf("init's wait status is %#x, it wrote %q", uint32(status), out)
+	}
+	if err := start(dir); !errors.Is(err, ErrNotWaiting) {
+		t.Errorf("start: %v, want ErrNotWaiting", err)
+	}
+}
+
 func TestFailingHook(t *testing.T) {
 	dir, l := listen(t)
 	f := newFake(t, l, self(t), roleHook+"=fail")
@@ -353,7 +366,7 @@ func TestPrepareRefuses(t *testing.T) {
 		{"seccomp filter: nobody", Exec{Path: "/a", Filter: &Filter{Prog: make([]unix.SockFilter, 1), Flags: unix.SECCOMP_FILTER_FLAG_NEW_LISTENER}}},
 		{"seccomp filter: 4097 instructions", Exec{Path: "/a", Filter: &Filter{Prog: make([]unix.SockFilter, 4097)}}},
 	} {
-		if _, err := Prepare(p, int(l.Fd()), &tt.e); err == nil || !strings.HasPrefix(err.Error(), tt.want) {
+		if _, err := Prepare(p, int(l.Fd()), -1, &tt.e); err == nil || !strings.HasPrefix(err.Error(), tt.want) {
 			t.Errorf("Prepare: %v, want %q", err, tt.want)
 		}
 	}

@@ -17,15 +17,17 @@ import (
 // unless a hook is run.
 type waiting struct {
 	listener uintptr
-	owner    uint32 // who may start
+	runtime  uintptr // where the runtime says that the container is recorded
+	owner    uint32  // who may start
 	msg      unix.Msghdr
 	iov      unix.Iovec
 	control  [24]byte // CMSG_SPACE(sizeof(int)) on 64-bit machines
 	data     byte
+	word     [64]byte // what the runtime says, longer than that ever is
 }
 
-func newWaiting(listener int, owner uint32, pagefd int) *waiting {
-	w := &waiting{listener: uintptr(listener), owner: owner}
+func newWaiting(listener, runtime int, owner uint32, pagefd int) *waiting {
+	w := &waiting{listener: uintptr(listener), runtime: uintptr(runtime), owner: owner}
 	w.iov.Base = &w.data
 	w.iov.SetLen(1)
 	copy(w.control[:], unix.UnixRights(pagefd))
@@ -39,6 +41,22 @@ func newWaiting(listener int, owner uint32, pagefd int) *waiting {
 // overflowUID is how a user namespace shows users from outside of it
 // (user_namespaces(7)).
 const overflowUID = 65534
+
+// recorded waits for the runtime's word and closes the connection. It returns
+// false if the runtime has ended without a word. What the word is does not
+// matter: there is but one.
+//
+//go:nosplit
+func (w *waiting) recorded() bool {
+	for {
+		n, _, errno := unix.RawSyscall(unix.SYS_READ, w.runtime, uintptr(unsafe.Pointer(&w.word[0])), uintptr(len(w.word)))
+		if errno == unix.EINTR {
+			continue
+		}
+		unix.RawSyscall(unix.SYS_CLOSE, w.runtime, 0, 0)
+		return errno == 0 && n > 0
+	}
+}
 
 // run accepts connections until one has taken the page, and leaves it open: it
 // is to end with this process or its execve.

@@ -210,7 +210,7 @@ func run(conn *protocol.Conn, frame *protocol.Frame) (err error) {
 	if err := hide(); err != nil {
 		return err
 	}
-	gate, err := notify.Prepare(page, f.notify, &notify.Exec{
+	gate, err := notify.Prepare(page, f.notify, conn.FD(), &notify.Exec{
 		Path: exe.Path, Argv: exe.Argv, Env: exe.Env, Filter: filter(p.Seccomp), Preserve: p.PreserveFDs,
 	})
 	if err != nil {
@@ -222,9 +222,7 @@ func run(conn *protocol.Conn, frame *protocol.Frame) (err error) {
 	if err := conn.Send(protocol.KindReady, &protocol.Progress{Made: root.Made()}); err != nil {
 		return err
 	}
-	conn.Close()
-
-	if err := gate.Wait(); err != nil {
+	if err := gate.Wait(); err != nil { // it reads Recorded, and closes the connection
 		os.Exit(1) // nobody is there to be told
 	}
 	if len(p.StartHooks) > 0 {

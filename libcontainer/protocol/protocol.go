@@ -26,8 +26,10 @@
 //	     |                 Warning (any time)   |
 //	     |<-------------------------------------|
 //	     |                              Ready   |
-//	     |<-------------------------------------|  waits at the gate for `start`
+//	     |<-------------------------------------|
 //	     |  late limits; the record is saved    |
+//	     |  Recorded                            |
+//	     |------------------------------------->|  waits at the gate for `start`
 //	     x                                      |
 //
 // An exec is shorter, for there is no gate; the page of package notify comes
@@ -73,6 +75,7 @@ const (
 	KindOpened                    // runtime: here it is, as an fd
 	KindMap                       // init: a MountIndex and its tree; map the ids of that
 	KindMapped                    // runtime: they are mapped
+	KindRecorded                  // runtime: the container is recorded, its start may come
 )
 
 // String returns the message's name.
@@ -102,6 +105,8 @@ func (k Kind) String() string {
 		return "Map"
 	case KindMapped:
 		return "Mapped"
+	case KindRecorded:
+		return "Recorded"
 	}
 	return fmt.Sprintf("Kind(%d)", uint32(k))
 }
