@@ -26,12 +26,15 @@ func Delete(root, id string, o DeleteOptions) error {
 		return err
 	}
 	c, err := Load(root, id)
-	switch {
-	case errors.Is(err, state.ErrNotExist) && o.Force:
+	for o.Force && errors.Is(err, state.ErrNoRecord) {
+		if err = deleteHalfMade(root, id); err == nil {
+			c, err = Load(root, id) // its create was alive, and has made it whole
+		}
+	}
+	if o.Force && errors.Is(err, state.ErrNotExist) {
 		return nil
-	case errors.Is(err, state.ErrNoRecord) && o.Force:
-		return deleteHalfMade(root, id)
-	case err != nil:
+	}
+	if err != nil {
 		return err
 	}
 	defer c.Close()
@@ -90,21 +93,23 @@ func (c *Container) remove(log *slog.Logger) error {
 }
 
 // deleteHalfMade removes the state directory of a create that died before it
-// wrote a record: there was no process yet.
+// wrote a record: there was no process yet that would outlive it. It waits for
+// a create that is alive, and leaves a container that has a record by then.
+// The error is ErrNotExist when there is none, or none any more.
 func deleteHalfMade(root, id string) error {
 	dir, err := state.Open(root, id)
-	if err == nil {
-		defer dir.Close()
-		err = dir.Lock() // a create that is alive holds it
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		if _, err := dir.Load(); err == nil {
-			return fmt.Errorf("container %q is being created: try again", id)
-		}
-		err = dir.Remove()
+	defer dir.Close()
+	if err := dir.Lock(); err != nil { // a create that is alive holds it
+		return err
 	}
-	if errors.Is(err, state.ErrNotExist) {
-		return nil
+	if _, err := dir.Load(); !errors.Is(err, state.ErrNoRecord) {
+		return err
 	}
-	return err
+	if err := dir.Remove(); err != nil {
+		return err
+	}
+	return fmt.Errorf("container %q: its half-made state is removed: %w", id, state.ErrNotExist)
 }
