@@ -38,7 +38,7 @@ demo: build ## build, then run a first container, which says what it sees
 
 test: deps build lint test-unit test-integration test-engines ## everything: install what the tests need, then run them all
 
-test-unit: ## the tests of the packages, in seconds; more of them as root
+test-unit: build ## the tests of the packages, in seconds; more of them as root
 	$(GO) test -tags $(TAGS) $$($(GO) list -tags $(TAGS) ./... | grep -v -E '/tests/(integration|engines|bench)$$')
 
 test-integration: build ## real containers: the scripts of tests/integration
