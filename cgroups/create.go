@@ -160,9 +160,9 @@ func (w *walker) once() (*Cgroup, error) {
 		cur = next
 		switch {
 		case isNew:
-			mark(cur)
+			mark(cur, w.plan.For)
 			w.made, w.fresh = append(w.made, dir), append(w.fresh, dir)
-		case marked(cur):
+		case markOf(cur) != "":
 			w.made = append(w.made, dir)
 		default:
 			w.made = nil // gourd removes nothing that is above a foreign directory

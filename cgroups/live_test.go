@@ -6,11 +6,14 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/internal/cleanup"
 )
 
 // dead waits for the end of a command and tells whether a signal ended it.
@@ -352,4 +355,41 @@ func openFDs(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return len(entries)
+}
+
+// A Create whose process was killed has left its directories, and perhaps a
+// process; a cgroup that is somebody else's is left alone.
+func TestRemoveHalfMade(t *testing.T) {
+	root := host(t)
+	p := &Plan{Manager: ManagerFS, Root: root, Path: top(t, root) + "/a/b", For: "/run/x/web"}
+	var undo cleanup.Stack
+	c, err := Create(p, &undo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := c.Path()
+	sleep := run(t, c, "sleep", "1000")
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, other := range []string{"/run/x/other", ""} {
+		if err := RemoveHalfMade(dir, other); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(dir); err != nil {
+			t.Fatalf("removed for %q: %v", other, err)
+		}
+	}
+	if err := RemoveHalfMade(dir, "/run/x/web"); err != nil {
+		t.Error(err)
+	}
+	dead(t, sleep, unix.SIGKILL)
+	for _, d := range []string{dir, filepath.Dir(dir), filepath.Dir(filepath.Dir(dir))} {
+		if _, err := os.Stat(d); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is left: %v", d, err)
+		}
+	}
+	if err := RemoveHalfMade(dir, "/run/x/web"); err != nil {
+		t.Errorf("once more: %v", err)
+	}
 }

@@ -40,6 +40,7 @@ type Plan struct {
 	Manager string
 	Root    string // the cgroup2 mount point
 	Path    string // the cgroup, absolute below Root; the systemd manager learns it later
+	For     string // whom the directories are marked as made for, see RemoveHalfMade
 	// Required is false where the container can also do without a cgroup:
 	// rootless, no cgroupsPath and no limit.
 	Required bool

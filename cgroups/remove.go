@@ -3,6 +3,7 @@ package cgroups
 import (
 	"errors"
 	"fmt"
+	"path"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -101,23 +102,65 @@ func (c *Cgroup) removeOwn() error {
 	}
 }
 
-// mark is the extended attribute by which one gourd knows the directories that
-// another one made, so that the last container below a parent removes it
-// (cgroup2 takes trusted.* from 4.5 and user.* from 5.7 on).
-func mark(fd int) {
-	if unix.Fsetxattr(fd, "trusted.gourd", []byte("1"), 0) != nil {
+// RemoveHalfMade removes what a Create that was killed has left of the cgroup
+// dir, its processes and the parents that nobody uses included; nothing if dir
+// is not marked as this owner's.
+func RemoveHalfMade(dir, owner string) error {
+	fd, err := openDir(dir)
+	switch {
+	case err == nil && markOf(fd) != owner:
+		return unix.Close(fd)
+	case err == nil:
+		c := &Cgroup{fd: fd, rec: Record{Path: dir, Made: []string{dir}, Manager: ManagerFS}}
+		if err := errors.Join(c.Kill(), c.Remove()); err != nil {
+			c.Close()
+			return err
+		}
+	case !gone(err):
+		return err
+	}
+	var parents []string
+	for p := path.Dir(dir); p != "/"; p = path.Dir(p) {
+		fd, err := openDir(p)
+		if gone(err) {
+			continue // it was killed on the way down
+		}
+		if err != nil {
+			break // above the mount of cgroup2
+		}
+		made := markOf(fd) != ""
+		unix.Close(fd)
+		if !made {
+			break
+		}
+		parents = append([]string{p}, parents...)
+	}
+	return removeParents(parents)
+}
+
+// markNames are the extended attributes by which one gourd knows the directories
+// that another one made, so that the last container below a parent removes it,
+// and whose they are (cgroup2 takes trusted.* from 4.5 and user.* from 5.7 on).
+var markNames = [...]string{"trusted.gourd", "user.gourd"}
+
+// mark marks a directory that was made for this owner.
+func mark(fd int, owner string) {
+	if owner == "" {
+		owner = "1"
+	}
+	if unix.Fsetxattr(fd, markNames[0], []byte(owner), 0) != nil {
 		// Unprivileged. Where that fails too the parent is simply not shared.
-		_ = unix.Fsetxattr(fd, "user.gourd", []byte("1"), 0)
+		_ = unix.Fsetxattr(fd, markNames[1], []byte(owner), 0)
 	}
 }
 
-// marked tells whether a gourd made the directory.
-func marked(fd int) bool {
-	var b [1]byte
-	for _, name := range [...]string{"trusted.gourd", "user.gourd"} {
-		if n, err := unix.Fgetxattr(fd, name, b[:]); err == nil && n == 1 {
-			return true
+// markOf returns for whom a gourd made the directory; "" if none did.
+func markOf(fd int) string {
+	var b [unix.PathMax]byte
+	for _, name := range markNames {
+		if n, err := unix.Fgetxattr(fd, name, b[:]); err == nil && n > 0 {
+			return string(b[:n])
 		}
 	}
-	return false
+	return ""
 }

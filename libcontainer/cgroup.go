@@ -2,11 +2,13 @@ package libcontainer
 
 import (
 	"context"
+	"path/filepath"
 
 	"github.com/gourd-oci/gourd/cgroups"
 	"github.com/gourd-oci/gourd/cgroups/systemd"
 	"github.com/gourd-oci/gourd/internal/cleanup"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
+	"github.com/gourd-oci/gourd/libcontainer/state"
 )
 
 // home is the cgroup of a container in the making. The fs manager makes it
@@ -17,6 +19,25 @@ type home struct {
 	plan            *cgroups.Plan
 	manager         *systemd.Manager // nil: the fs manager, or none at all
 	undo            *cleanup.Stack
+}
+
+// cgroupNote is what is noted of a cgroup before it is made: its directory, if
+// gourd makes it itself. (A scope is gone with its last process.)
+func cgroupNote(p *cgroups.Plan) string {
+	if p.Manager != cgroups.ManagerFS {
+		return ""
+	}
+	return filepath.Join(p.Root, p.Path)
+}
+
+// removeNoted removes the cgroup that a create was about to make for the state
+// directory, or has made, when it was killed.
+func removeNoted(dir *state.Dir) error {
+	cgroup, err := dir.Note()
+	if err != nil || cgroup == "" {
+		return err
+	}
+	return cgroups.RemoveHalfMade(cgroup, dir.Path())
 }
 
 // makeHome makes the cgroup of p or, with systemd, connects to who will.

@@ -116,6 +116,7 @@ func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err er
 	if err != nil {
 		return nil, err
 	}
+	p.Cgroup.For = dir.Path()
 	cg, err := makeHome(o, p, &undo)
 	if err != nil {
 		return nil, err
@@ -255,6 +256,10 @@ func enter(o *CreateOptions, p *plan.Plan, f *files, cg *home, undo *cleanup.Sta
 		}
 	}
 	child, err := nsenter.Start(r)
+	if errors.Is(err, unix.ERANGE) && len(r.Offsets) > 0 {
+		// time_namespaces(7): only the kernel knows what its clocks say.
+		err = fmt.Errorf("linux.timeOffsets: %w (a clock may neither be before 0 nor reach its far end)", err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -34,11 +34,26 @@ func Delete(root, id string, o DeleteOptions) error {
 	if o.Force && errors.Is(err, state.ErrNotExist) {
 		return nil
 	}
+	if errors.Is(err, state.ErrNoRecord) && errors.Is(awaitHolder(root, id), state.ErrNotExist) {
+		// Another delete was at it, whose first step the missing record was.
+		return fmt.Errorf("container %q %w", id, state.ErrNotExist)
+	}
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	return c.delete(o)
+}
+
+// awaitHolder waits for who holds the container's lock. The error is ErrNotExist
+// if the container is gone then.
+func awaitHolder(root, id string) error {
+	dir, err := state.Open(root, id)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return dir.Lock()
 }
 
 func (c *Container) delete(o DeleteOptions) error {
@@ -92,8 +107,9 @@ func (c *Container) remove(log *slog.Logger) error {
 	return nil
 }
 
-// deleteHalfMade removes the state directory of a create that died before it
-// wrote a record: there was no process yet that would outlive it. It waits for
+// deleteHalfMade removes what a create has left that died before it wrote a
+// record: the cgroup, and the state directory. There was no process yet that
+// would outlive it. It waits for
 // a create that is alive, and leaves a container that has a record by then.
 // The error is ErrNotExist when there is none, or none any more.
 func deleteHalfMade(root, id string) error {
@@ -108,7 +124,7 @@ func deleteHalfMade(root, id string) error {
 	if _, err := dir.Load(); !errors.Is(err, state.ErrNoRecord) {
 		return err
 	}
-	if err := dir.Remove(); err != nil {
+	if err := errors.Join(removeNoted(dir), dir.Remove()); err != nil {
 		return err
 	}
 	return fmt.Errorf("container %q: its half-made state is removed: %w", id, state.ErrNotExist)

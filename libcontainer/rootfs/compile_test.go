@@ -312,7 +312,6 @@ func TestCompileDefects(t *testing.T) {
 		{"no root path", &specs.Spec{Root: &specs.Root{}, Linux: example().Linux}, "root.path: missing"},
 		{"host root", &specs.Spec{Root: &specs.Root{Path: "/"}, Linux: example().Linux}, "root.path: the host's root"},
 		{"NUL in root", &specs.Spec{Root: &specs.Root{Path: "a\x00"}, Linux: example().Linux}, `root.path: "a\x00" holds a NUL`},
-		{"no mount namespace", &specs.Spec{Root: &specs.Root{Path: "r"}}, "linux.namespaces: no mount namespace"},
 		{"no destination", mnt(specs.Mount{Type: "tmpfs"}), "mounts[0].destination: missing"},
 		{"NUL in destination", mnt(specs.Mount{Type: "tmpfs", Destination: "/a\x00"}), "mounts[0].destination: "},
 		{"NUL in source", mnt(specs.Mount{Type: "bind", Destination: "/a", Source: "\x00"}), "mounts[0].source: "},

@@ -178,9 +178,6 @@ func Compile(s *specs.Spec, e Env, d *defect.List) Plan {
 	if l == nil {
 		l = &specs.Linux{}
 	}
-	if !hasNamespace(l, specs.MountNamespace) {
-		d.Add("linux.namespaces", "no mount namespace: the container's mounts would be made in the host's")
-	}
 	p.Propagation = compilePropagation(l.RootfsPropagation, d)
 	if l.MountLabel != "" {
 		d.Add("linux.mountLabel", "SELinux labels are not supported yet")

@@ -3,6 +3,7 @@ package state
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -153,18 +154,38 @@ func (d *Dir) Unlock() error {
 // MakeGate makes the gate and returns it locked. The lock belongs to the open
 // file description, which is to be handed to init and closed everywhere else:
 // it ends when init executes the user's program, or dies.
-func (d *Dir) MakeGate() (*os.File, error) {
+//
+// note is kept in it: what a later command has to know if create is killed
+// before there is a record.
+func (d *Dir) MakeGate(note string) (*os.File, error) {
 	fd, err := unix.Openat(d.FD(), gateName, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, 0o600)
 	path := filepath.Join(d.path, gateName)
 	if err != nil {
 		return nil, fmt.Errorf("container %q: make %s: %w", d.id, path, err)
 	}
 	f := os.NewFile(uintptr(fd), path)
-	if err := linux.LockOFD(f); err != nil {
+	if err = linux.LockOFD(f); err == nil && note != "" {
+		_, err = f.WriteString(note)
+	}
+	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("container %q: %w", d.id, err)
 	}
 	return f, nil
+}
+
+// Note returns the note of MakeGate; "" if there is no gate.
+func (d *Dir) Note() (string, error) {
+	f, err := d.openGate()
+	if f == nil || err != nil {
+		return "", err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(f)
+	if err != nil {
+		return "", fmt.Errorf("container %q: read %s: %w", d.id, f.Name(), err)
+	}
+	return string(text), nil
 }
 
 // openGate returns nil without an error if there is no gate.

@@ -96,7 +96,7 @@ func TestReserveIsUndone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	if _, err := d.MakeGate(); err != nil {
+	if _, err := d.MakeGate(""); err != nil {
 		t.Fatal(err)
 	}
 	if err := undo.Run(); err != nil {
@@ -223,7 +223,7 @@ func TestRemove(t *testing.T) {
 	if err := d.Save(record("web")); err != nil {
 		t.Fatal(err)
 	}
-	gate, err := d.MakeGate()
+	gate, err := d.MakeGate("")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -78,7 +78,7 @@ func TestStatus(t *testing.T) {
 				tt.change(r)
 			}
 			if tt.gate != none {
-				gate, err := d.MakeGate()
+				gate, err := d.MakeGate("")
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -142,11 +142,11 @@ func TestGate(t *testing.T) {
 	if err := d.AwaitGate(); err != nil { // there is none
 		t.Error(err)
 	}
-	gate, err := d.MakeGate()
+	gate, err := d.MakeGate("")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.MakeGate(); !errors.Is(err, os.ErrExist) {
+	if _, err := d.MakeGate(""); !errors.Is(err, os.ErrExist) {
 		t.Errorf("a second gate: %v", err)
 	}
 	// cat has it as its fd 3, and closes it when it ends.
