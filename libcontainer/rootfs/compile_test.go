@@ -333,7 +333,7 @@ func TestCompileDefects(t *testing.T) {
 		{"cgroup with nothing to show", mnt(specs.Mount{Type: "cgroup", Destination: "/sys/fs/cgroup"}), "mounts[0]: neither a cgroup namespace"},
 		{"too much data", mnt(specs.Mount{Type: "overlay", Destination: "/o", Options: opts("lowerdir=" + long(5000))}), "mounts[0].options: the filesystem-specific options are longer"},
 		{"propagation", lin(func(l *specs.Linux) { l.RootfsPropagation = "ro" }), `linux.rootfsPropagation: "ro" is none of`},
-		{"mount label", lin(func(l *specs.Linux) { l.MountLabel = "x" }), "linux.mountLabel: "},
+		{"mount label", lin(func(l *specs.Linux) { l.MountLabel = "x" }), `linux.mountLabel: "x" cannot be applied: SELinux is not enabled`},
 		{"masked root", lin(func(l *specs.Linux) { l.MaskedPaths = opts("/x", "/") }), "linux.maskedPaths[1]: "},
 		{"empty read-only path", lin(func(l *specs.Linux) { l.ReadonlyPaths = opts("") }), "linux.readonlyPaths[0]: empty"},
 		{"NUL in masked path", lin(func(l *specs.Linux) { l.MaskedPaths = opts("\x00") }), "linux.maskedPaths[0]: "},

@@ -120,13 +120,7 @@ func (m *masker) coverDir(target int) error {
 	if m.empty >= 0 {
 		return bindFile(m.empty, target)
 	}
-	// The root directory is the one inode.
-	empty, err := linux.NewFilesystem("tmpfs", "tmpfs", []Param{
-		{Key: "ro", Flag: true},
-		{Key: "nr_blocks", Value: "1"},
-		{Key: "nr_inodes", Value: "1"},
-		{Key: "mode", Value: "755"},
-	}, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
+	empty, err := linux.NewFilesystem("tmpfs", "tmpfs", maskParams(m.root.plan.MountLabel), maskAttrs)
 	if err != nil {
 		return err
 	}

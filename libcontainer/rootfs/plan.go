@@ -34,6 +34,7 @@ type Env struct {
 	NoPivot    bool   // --no-pivot
 	NewUserNS  bool   // the container has a user namespace of its own, made or joined
 	HostUserNS bool   // gourd itself runs in the initial user namespace
+	SELinux    bool   // that LSM is enabled
 	// ForeignNetwork is whether the network namespace may be another user
 	// namespace's than the container's own: it is not made with that.
 	ForeignNetwork bool
@@ -68,6 +69,7 @@ type Plan struct {
 	BindDevices bool // a user namespace forbids mknod: bind the host's nodes
 	Devices     []Device
 
+	MountLabel    string   // the SELinux context of what covers masked directories; empty: none
 	MaskedPaths   []string // absolute and clean
 	ReadonlyPaths []string // absolute and clean
 
@@ -179,8 +181,9 @@ func Compile(s *specs.Spec, e Env, d *defect.List) Plan {
 		l = &specs.Linux{}
 	}
 	p.Propagation = compilePropagation(l.RootfsPropagation, d)
-	if l.MountLabel != "" {
-		d.Add("linux.mountLabel", "SELinux labels are not supported yet")
+	p.MountLabel = compileLabel(l, &e, d)
+	for i := range p.Mounts {
+		p.Mounts[i].label(p.MountLabel)
 	}
 	p.Devices = compileDevices(l.Devices, d)
 	p.MaskedPaths = compilePaths("linux.maskedPaths", l.MaskedPaths, d)

@@ -1,0 +1,61 @@
+package rootfs
+
+import (
+	"strings"
+	"testing"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/gourd-oci/gourd/internal/defect"
+)
+
+// TestMountLabel shows which filesystems get the context; without a kernel
+// that has SELinux no test can show what it does.
+func TestMountLabel(t *testing.T) {
+	const label = "system_u:object_r:container_file_t:s0:c1,c2"
+	s := &specs.Spec{
+		Root: &specs.Root{Path: "/r"},
+		Linux: &specs.Linux{
+			MountLabel: label,
+			Namespaces: []specs.LinuxNamespace{{Type: specs.MountNamespace}, {Type: specs.CgroupNamespace}},
+		},
+		Mounts: []specs.Mount{
+			{Destination: "/proc", Type: "proc"},
+			{Destination: "/dev", Type: "tmpfs", Options: []string{"mode=755"}},
+			{Destination: "/dev/pts", Type: "devpts"},
+			{Destination: "/dev/mqueue", Type: "mqueue"},
+			{Destination: "/sys", Type: "sysfs"},
+			{Destination: "/sys/fs/cgroup", Type: "cgroup"},
+			{Destination: "/own", Type: "tmpfs", Options: []string{`context="a:b:c:s0:c3,c4"`}},
+			{Destination: "/vol", Type: "bind", Source: "/v", Options: []string{"bind"}},
+		},
+	}
+	var d defect.List
+	p := Compile(s, Env{SELinux: true, HostUserNS: true, NewCgroupNS: true}, &d)
+	if err := d.Err(); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"/dev": label, "/dev/pts": label, "/own": "a:b:c:s0:c3,c4"}
+	for _, m := range p.Mounts {
+		got := ""
+		for _, param := range m.Params {
+			if param.Key == "context" {
+				got += param.Value
+			}
+		}
+		if got != want[m.Destination] {
+			t.Errorf("%s has the context %q, want %q", m.Destination, got, want[m.Destination])
+		}
+	}
+	if params := maskParams(p.MountLabel); params[len(params)-1] != (Param{Key: "context", Value: label}) {
+		t.Errorf("masks have %v", params)
+	}
+	if got := legacyData(p.Mounts[1].Params); !strings.Contains(got, `context="`+label+`"`) {
+		t.Errorf("for mount(2): %s", got)
+	}
+
+	s.Linux.MountLabel = `a"b`
+	if Compile(s, Env{SELinux: true, HostUserNS: true, NewCgroupNS: true}, &d); d.Err() == nil {
+		t.Error("a label with a quotation mark was taken")
+	}
+}
