@@ -132,6 +132,9 @@ func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err er
 	if err := grant(p, child.PID); err != nil {
 		return nil, err
 	}
+	if p.Init.AgentMessage, err = agentMessage(p.Init.Seccomp, p.State.Document(specs.StateCreated, child.PID), child.PID); err != nil {
+		return nil, err
+	}
 	if err := f.conn.Send(protocol.KindPlan, &p.Init, f.forInit()...); err != nil {
 		return nil, err
 	}

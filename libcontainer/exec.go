@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"os"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
 	"github.com/gourd-oci/gourd/internal/cleanup"
 	"github.com/gourd-oci/gourd/libcontainer/host"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
@@ -221,9 +223,14 @@ func (c *Container) startExec(o *ExecOptions, p *plan.ExecPlan, tty *relay, log 
 	if o.PidFile != "" {
 		undo.Add("remove the pid file", func() error { return os.Remove(o.PidFile) })
 	}
+	p.Exec.AgentMessage, err = agentMessage(p.Exec.Seccomp, c.kept.State.Document(specs.StateRunning, c.rec.InitPID), child.PID)
+	if err != nil {
+		return nil, err
+	}
 	if err := f.conn.Send(protocol.KindExec, &p.Exec, f.forInit()...); err != nil {
 		return nil, err
 	}
+	f.closeAgent()
 	if err := serveExec(f.conn, p, child, tty, log); err != nil {
 		return nil, err
 	}

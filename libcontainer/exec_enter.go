@@ -18,6 +18,7 @@ import (
 	"github.com/gourd-oci/gourd/libcontainer/plan"
 	"github.com/gourd-oci/gourd/libcontainer/protocol"
 	"github.com/gourd-oci/gourd/nsenter"
+	"github.com/gourd-oci/gourd/seccomp"
 )
 
 // execFiles are the fds that an exec needs and those that go to its init.
@@ -27,6 +28,7 @@ type execFiles struct {
 	pidfd   *os.File       // of the container's init
 	mountNS *os.File       // the mount namespace of the container's init
 	console *os.File       // where the terminal goes; nil: no terminal
+	agent   *os.File       // the seccomp agent's socket; nil: none
 }
 
 // openExecFiles opens those that every exec needs; what it returns must be
@@ -40,6 +42,12 @@ func (c *Container) openExecFiles(o *ExecOptions, p *plan.ExecPlan, tty *relay) 
 		var err error
 		if f.console, err = connect(o.ConsoleSocket); err != nil {
 			return f, fmt.Errorf("--console-socket %s: %w", o.ConsoleSocket, err)
+		}
+	}
+	if s := p.Exec.Seccomp; s != nil && s.Notify {
+		var err error
+		if f.agent, err = seccomp.DialListener(s.ListenerPath); err != nil {
+			return f, fmt.Errorf("linux.seccomp.listenerPath: %w", err)
 		}
 	}
 	fd, err := c.initPidfd()
@@ -87,11 +95,23 @@ func (f *execFiles) forInit() []int {
 	if f.console != nil {
 		fds = append(fds, int(f.console.Fd()))
 	}
+	if f.agent != nil {
+		fds = append(fds, int(f.agent.Fd()))
+	}
 	return fds
 }
 
+// closeAgent closes the agent's socket here, once init has it: init closes its
+// own when it has sent the listener, and the agent may wait for that.
+func (f *execFiles) closeAgent() {
+	if f.agent != nil {
+		f.agent.Close()
+		f.agent = nil
+	}
+}
+
 func (f *execFiles) close() {
-	for _, file := range []*os.File{f.init, f.pidfd, f.mountNS, f.console} {
+	for _, file := range []*os.File{f.init, f.pidfd, f.mountNS, f.console, f.agent} {
 		if file != nil {
 			file.Close()
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/gourd-oci/gourd/libcontainer/protocol"
 	"github.com/gourd-oci/gourd/libcontainer/state"
 	"github.com/gourd-oci/gourd/notify"
+	"github.com/gourd-oci/gourd/seccomp"
 )
 
 // files are the fds that go to init and those that its start needs. They are
@@ -53,8 +54,8 @@ func openFiles(o *CreateOptions, p *plan.Plan, dir *state.Dir, take func() (*os.
 		}
 	}
 	if p.Enter.ListenerPath != "" {
-		if f.agent, err = connect(p.Enter.ListenerPath); err != nil {
-			return f, fmt.Errorf("linux.seccomp.listenerPath: connect to %s: %w", p.Enter.ListenerPath, err)
+		if f.agent, err = seccomp.DialListener(p.Enter.ListenerPath); err != nil {
+			return f, fmt.Errorf("linux.seccomp.listenerPath: %w", err)
 		}
 	}
 	if f.notify, err = notify.Listen(dir.Path()); err != nil {

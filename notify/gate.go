@@ -23,10 +23,18 @@ type Exec struct {
 // SECCOMP_SET_MODE_FILTER).
 type Filter struct {
 	Prog  []unix.SockFilter
-	Flags uint // SECCOMP_FILTER_FLAG_*, not NEW_LISTENER
-	// NoExit is whether exit_group kills the calling thread alone: then it is
-	// no way to end this process, which has others.
+	Flags uint // SECCOMP_FILTER_FLAG_*; NEW_LISTENER goes with an Agent
+	// NoExit is whether exit_group is no way to end this process: it kills the
+	// calling thread alone, or waits for the agent.
 	NoExit bool
+	// Agent takes the filter's listener; nil: there is none.
+	Agent *Agent
+}
+
+// Agent is who answers for the system calls that a filter hands to userspace.
+type Agent struct {
+	Socket  int    // connected, close-on-exec; the launch takes it over
+	Message []byte // goes with the listener
 }
 
 // Gate is init's side. Its methods are for the locked thread of a process

@@ -27,6 +27,7 @@ const (
 	roleHook    = "GOURD_TEST_HOOK"    // what it does between Wait and Exec
 	roleProgram = "GOURD_TEST_PROGRAM" // the user's program
 	roleStart   = "GOURD_TEST_START"   // a start; the value is the state directory
+	roleAgent   = "GOURD_TEST_AGENT"   // fd 6 is the agent's; the value is how long its message is
 )
 
 func TestMain(m *testing.M) {
@@ -93,6 +94,11 @@ func fakeInit() {
 	}
 	if name := os.Getenv(roleFilter); name != "" {
 		e.Filter = filter(name)
+		if size, err := strconv.Atoi(os.Getenv(roleAgent)); err == nil {
+			e.Filter.Flags |= unix.SECCOMP_FILTER_FLAG_NEW_LISTENER
+			e.Filter.NoExit = true
+			e.Filter.Agent = &Agent{Socket: 6, Message: []byte(strings.Repeat("x", size))}
+		}
 		check(unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 	}
 	listener := 3
@@ -154,10 +160,11 @@ func program() {
 
 // fake is a running fake init.
 type fake struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	out  strings.Builder
-	hook *os.File // closing it ends the "hook"
+	t     *testing.T
+	cmd   *exec.Cmd
+	agent *os.File // init's end of the agent's connection, fd 6; nil: none
+	out   strings.Builder
+	hook  *os.File // closing it ends the "hook"
 }
 
 // newFake starts a fake init on a listener, which it takes over, and returns
@@ -192,6 +199,9 @@ func (f *fake) run(t *testing.T) {
 	}
 	f.hook = hookW
 	f.cmd.ExtraFiles = append(f.cmd.ExtraFiles, w, hook)
+	if f.agent != nil {
+		f.cmd.ExtraFiles = append(f.cmd.ExtraFiles, f.agent)
+	}
 	if err := f.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -243,16 +253,21 @@ func self(t *testing.T) string {
 	return exe
 }
 
-// filter returns a hand-made filter: it answers EPERM to some system calls and
-// allows all others.
+// filter returns a hand-made filter: it answers EPERM to some system calls, or
+// lets the agent answer, and allows all others.
 func filter(name string) *Filter {
 	var deny []uint32
+	verdict := 0x00050000 | uint32(unix.EPERM) // SECCOMP_RET_ERRNO
 	switch name {
 	case "mute": // all the ways to speak and to end
 		deny = []uint32{unix.SYS_WRITE, unix.SYS_WRITEV, unix.SYS_SENDMSG, unix.SYS_SENDTO, unix.SYS_EXIT_GROUP, unix.SYS_EXIT,
 			unix.SYS_KILL, unix.SYS_TKILL, unix.SYS_TGKILL, unix.SYS_RT_SIGRETURN, unix.SYS_CLOSE}
 	case "harmless":
 		deny = []uint32{unix.SYS_ACCT}
+	case "asks": // before all others, the ways to end
+		deny = []uint32{unix.SYS_WRITE, unix.SYS_WRITEV, unix.SYS_SENDMSG, unix.SYS_SENDTO, unix.SYS_EXIT_GROUP, unix.SYS_EXIT,
+			unix.SYS_CLOSE, unix.SYS_FUTEX, unix.SYS_SCHED_YIELD, unix.SYS_RT_SIGRETURN, unix.SYS_EXECVE}
+		verdict = 0x7fc00000 // SECCOMP_RET_USER_NOTIF
 	case "exec":
 		deny = []uint32{unix.SYS_EXECVE}
 	case "broken": // does not end in a return
@@ -262,7 +277,7 @@ func filter(name string) *Filter {
 	for _, nr := range deny {
 		prog = append(prog,
 			unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: nr, Jf: 1},
-			unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0x00050000 | uint32(unix.EPERM)}) // SECCOMP_RET_ERRNO
+			unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: verdict})
 	}
 	return &Filter{Prog: append(prog, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0x7fff0000})} // ALLOW
 }

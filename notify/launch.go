@@ -53,8 +53,8 @@ func checkedLaunch(p *Page, e *Exec) (*launch, error) {
 	if e.Filter != nil && (len(e.Filter.Prog) == 0 || len(e.Filter.Prog) > unix.BPF_MAXINSNS) {
 		return nil, fmt.Errorf("seccomp filter: %d instructions, the kernel takes 1 to %d", len(e.Filter.Prog), unix.BPF_MAXINSNS)
 	}
-	if e.Filter != nil && e.Filter.Flags&unix.SECCOMP_FILTER_FLAG_NEW_LISTENER != 0 {
-		return nil, errors.New("seccomp filter: nobody here would take its listener")
+	if f := e.Filter; f != nil && (f.Agent != nil) != (f.Flags&unix.SECCOMP_FILTER_FLAG_NEW_LISTENER != 0) {
+		return nil, errors.New("seccomp filter: it goes with an agent that takes its listener, or without both")
 	}
 	for fd := 3; fd < 3+e.Preserve; fd++ {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil {

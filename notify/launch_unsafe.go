@@ -20,8 +20,9 @@ type launch struct {
 	prog       *unix.SockFprog
 	flags      uintptr
 	noExit     bool
-	mask       uint64  // for the program
-	preserve   uintptr // the first fd that the program does not inherit, from 3 on
+	courier    *courier // nil unless there is a listener to deliver
+	mask       uint64   // for the program
+	preserve   uintptr  // the first fd that the program does not inherit, from 3 on
 }
 
 func newLaunch(p *Page, e *Exec) (*launch, error) {
@@ -45,6 +46,11 @@ func newLaunch(p *Page, e *Exec) (*launch, error) {
 		l.prog = &unix.SockFprog{Len: uint16(len(f.Prog)), Filter: &f.Prog[0]}
 		l.flags = uintptr(f.Flags)
 		l.noExit = f.NoExit
+		if f.Agent != nil {
+			if l.courier, err = newCourier(f.Agent, l); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if _, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGPROCMASK, unix.SIG_BLOCK, 0, uintptr(unsafe.Pointer(&l.mask)), sigsetSize, 0, 0); errno != 0 {
 		return nil, fmt.Errorf("read the signal mask: %w", errno)
@@ -103,14 +109,20 @@ func (l *launch) quiesce() {
 func (l *launch) exec() {
 	atomic.StoreUint32(l.step, uint32(StepFilter))
 	atomic.StoreUint32(l.state, stateExecuting)
+	if l.courier != nil {
+		l.courier.call()
+	}
 	if l.prog != nil {
 		r, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, setModeFilter, l.flags, uintptr(unsafe.Pointer(l.prog)))
-		if errno == 0 && r != 0 {
+		if errno == 0 && r != 0 && l.courier == nil {
 			errno = unix.ESRCH // TSYNC: this thread could not be synchronised
 		}
 		if errno != 0 {
 			atomic.StoreUint32(l.errno, uint32(errno))
 			l.die()
+		}
+		if l.courier != nil {
+			l.courier.deliver(r)
 		}
 	}
 	atomic.StoreUint32(l.step, uint32(StepExec))

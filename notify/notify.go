@@ -14,6 +14,7 @@
 //	read …                           startContainer hooks     | Fail: text -> page, exit
 //	                                 page.state = executing
 //	                                 load the filter          | errno -> page, die
+//	                                 bring its listener away  | errno -> page, exit
 //	                                 execve                   | errno -> page, die
 //	read returns 0 <---------------- close-on-exec, or exit
 //	look at the page
@@ -60,9 +61,10 @@ type Step uint32
 
 // The steps from the gate to the user's program.
 const (
-	StepHooks  Step = iota + 1 // run the startContainer hooks
-	StepFilter                 // load the seccomp filter
-	StepExec                   // execve
+	StepHooks    Step = iota + 1 // run the startContainer hooks
+	StepFilter                   // load the seccomp filter
+	StepExec                     // execve
+	StepListener                 // bring the filter's listener to its agent
 )
 
 // Error is what went wrong in init between the gate and the user's program.
@@ -84,6 +86,8 @@ func (e *Error) Error() string {
 		return fmt.Sprintf("exec %s: %v", e.Path, e.Errno)
 	case e.Step == StepFilter:
 		return fmt.Sprintf("load seccomp filter: %v", e.Errno)
+	case e.Step == StepListener:
+		return fmt.Sprintf("send the seccomp filter's listener to its agent: %v", e.Errno)
 	}
 	return e.Text
 }

@@ -363,7 +363,9 @@ func TestPrepareRefuses(t *testing.T) {
 		{"process.env", Exec{Path: "/a", Env: []string{"A=\x00"}}},
 		{"preserve fd ", Exec{Path: "/a", Preserve: 1 << 20}},
 		{"seccomp filter: 0 instructions", Exec{Path: "/a", Filter: &Filter{}}},
-		{"seccomp filter: nobody", Exec{Path: "/a", Filter: &Filter{Prog: make([]unix.SockFilter, 1), Flags: unix.SECCOMP_FILTER_FLAG_NEW_LISTENER}}},
+		{"seccomp filter: it goes with an agent", Exec{Path: "/a", Filter: &Filter{Prog: make([]unix.SockFilter, 1), Flags: unix.SECCOMP_FILTER_FLAG_NEW_LISTENER}}},
+		{"seccomp filter: it goes with an agent", Exec{Path: "/a", Filter: &Filter{Prog: make([]unix.SockFilter, 1), Agent: &Agent{}}}},
+		{"seccomp agent: there is no message", Exec{Path: "/a", Filter: &Filter{Prog: make([]unix.SockFilter, 1), Flags: unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, Agent: &Agent{}}}},
 		{"seccomp filter: 4097 instructions", Exec{Path: "/a", Filter: &Filter{Prog: make([]unix.SockFilter, 4097)}}},
 	} {
 		if _, err := Prepare(p, int(l.Fd()), -1, &tt.e); err == nil || !strings.HasPrefix(err.Error(), tt.want) {

@@ -1,10 +1,10 @@
 // Package seccomp compiles the linux.seccomp section of a config.json to a
-// classic BPF program, and hands the listener of SCMP_ACT_NOTIFY to its agent.
+// classic BPF program, and makes what the agent of SCMP_ACT_NOTIFY gets.
 //
 // Compile is pure: no system call, no state, nothing initialised at start. The
 // Program that it returns is plain data, which the runtime sends to the
-// container's init. Loading it is not done here but in package notify, right
-// before the container's execve.
+// container's init. Loading it, and sending its listener, is not done here but
+// in package notify, right before the container's execve.
 //
 // # What a profile means
 //

@@ -53,7 +53,7 @@ func connect(fd int, path string) error {
 // of the spec (config-linux.md, "The Container Process State") with one
 // descriptor, as JSON. pid is the process's, as the runtime sees it. It is
 // made beforehand: once a filter is loaded, nothing should be left to do but
-// to send.
+// to send, which package notify does.
 func ListenerState(state *specs.State, pid int, metadata string) ([]byte, error) {
 	b, err := json.Marshal(specs.ContainerProcessState{
 		Version:  state.Version,
@@ -66,25 +66,4 @@ func ListenerState(state *specs.State, pid int, metadata string) ([]byte, error)
 		return nil, fmt.Errorf("container process state: %w", err)
 	}
 	return b, nil
-}
-
-// SendListener sends the listener fd that loading a filter returned, with what
-// ListenerState made, on a socket of DialListener: the descriptor goes with the
-// first byte. The caller closes the socket then, as the spec asks, and fd.
-//
-// It makes only the system call sendmsg, and may be called on a thread without
-// the filter while the thread with it does nothing.
-func SendListener(socket, fd int, state []byte) error {
-	rights := unix.UnixRights(fd)
-	for len(state) > 0 {
-		n, err := unix.SendmsgN(socket, state, rights, nil, unix.MSG_NOSIGNAL)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("send the listener to the seccomp agent: %w", err)
-		}
-		state, rights = state[n:], nil
-	}
-	return nil
 }

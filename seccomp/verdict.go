@@ -13,7 +13,17 @@ import (
 // thread alone. A process of several threads then does not end but goes on
 // without that one.
 func (p *Program) KillsThread(number uintptr) bool {
+	return p.action(number) == unix.SECCOMP_RET_KILL_THREAD
+}
+
+// Asks returns whether the program, as in KillsThread, answers the call by
+// waiting for what its listener says.
+func (p *Program) Asks(number uintptr) bool {
+	return p.action(number) == unix.SECCOMP_RET_USER_NOTIF
+}
+
+func (p *Program) action(number uintptr) uint32 {
 	native := abis[hostABIs(runtime.GOARCH)[0]]
 	verdict, _ := bpfvm.Run(p.Filter, &bpfvm.Data{Number: uint32(number), Arch: native.audit}, native.big)
-	return verdict&unix.SECCOMP_RET_ACTION_FULL == unix.SECCOMP_RET_KILL_THREAD
+	return verdict & unix.SECCOMP_RET_ACTION_FULL
 }

@@ -65,7 +65,7 @@ func victim(profile string) {
 
 // sendToParent sends the listener on the socket that the parent gave.
 func sendToParent(listener int) {
-	if err := SendListener(3, listener, []byte("{}")); err != nil {
+	if err := unix.Sendmsg(3, []byte("{}"), unix.UnixRights(listener), nil, 0); err != nil {
 		panic(err)
 	}
 	unix.Close(3)

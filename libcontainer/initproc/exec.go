@@ -31,7 +31,7 @@ func hide() error {
 
 // execFiles are the fds that come with the plan of an exec.
 type execFiles struct {
-	mountNS, console int
+	mountNS, console, agent int
 }
 
 // runExec makes this process one of a container that is there already, and
@@ -90,7 +90,7 @@ func runExec(conn *protocol.Conn, frame *protocol.Frame) error {
 		return err
 	}
 	launch, err := notify.PrepareLaunch(page, &notify.Exec{
-		Path: exe.Path, Argv: exe.Argv, Env: exe.Env, Filter: filter(p.Seccomp), Preserve: p.PreserveFDs,
+		Path: exe.Path, Argv: exe.Argv, Env: exe.Env, Filter: filter(p.Seccomp, f.agent, p.AgentMessage), Preserve: p.PreserveFDs,
 	})
 	if err != nil {
 		return err
@@ -116,19 +116,9 @@ func receiveExec(frame *protocol.Frame) (*plan.Exec, *execFiles, error) {
 	if err := frame.Decode(p); err != nil {
 		return nil, nil, err
 	}
-	f := &execFiles{console: -1}
-	want := 1
-	if p.Terminal {
-		want = 2
-	}
-	if len(frame.Files) != want {
-		return nil, nil, fmt.Errorf("receive the plan: it came with %d fds instead of %d", len(frame.Files), want)
-	}
-	f.mountNS = frame.Files[0]
-	if p.Terminal {
-		f.console = frame.Files[1]
-	}
-	return p, f, nil
+	f := new(execFiles)
+	err := take(frame, wanted{true, &f.mountNS}, wanted{p.Terminal, &f.console}, wanted{p.AgentMessage != nil, &f.agent})
+	return p, f, err
 }
 
 // execConsole makes the process's terminal. Unlike init's it is not on

@@ -211,7 +211,7 @@ func run(conn *protocol.Conn, frame *protocol.Frame) (err error) {
 		return err
 	}
 	gate, err := notify.Prepare(page, f.notify, conn.FD(), &notify.Exec{
-		Path: exe.Path, Argv: exe.Argv, Env: exe.Env, Filter: filter(p.Seccomp), Preserve: p.PreserveFDs,
+		Path: exe.Path, Argv: exe.Argv, Env: exe.Env, Filter: filter(p.Seccomp, f.agent, p.AgentMessage), Preserve: p.PreserveFDs,
 	})
 	if err != nil {
 		return err
@@ -236,12 +236,20 @@ func run(conn *protocol.Conn, frame *protocol.Frame) (err error) {
 	return nil
 }
 
-// filter returns the program as the gate loads it.
-func filter(p *seccomp.Program) *notify.Filter {
+// filter returns the program as the gate loads it; agent and message are for
+// its listener, if it has one.
+func filter(p *seccomp.Program, agent int, message []byte) *notify.Filter {
 	if p == nil {
 		return nil
 	}
-	return &notify.Filter{Prog: p.Filter, Flags: uint(p.Flags), NoExit: p.KillsThread(unix.SYS_EXIT_GROUP)}
+	f := &notify.Filter{
+		Prog: p.Filter, Flags: uint(p.Flags),
+		NoExit: p.KillsThread(unix.SYS_EXIT_GROUP) || p.Asks(unix.SYS_EXIT_GROUP),
+	}
+	if p.Notify {
+		f.Agent = &notify.Agent{Socket: agent, Message: message}
+	}
+	return f
 }
 
 // receive takes the plan and its fds out of the frame.
@@ -251,22 +259,33 @@ func receive(frame *protocol.Frame) (*plan.Init, *files, error) {
 		return nil, nil, err
 	}
 	f := new(files)
-	for _, want := range []struct {
-		there bool
-		fd    *int
-	}{
-		{true, &f.notify}, {true, &f.gate}, {p.Terminal, &f.console}, {p.JoinMountNS, &f.mountNS}, {p.SeccompMessage, &f.agent},
-	} {
-		*want.fd = -1
-		if !want.there {
+	err := take(frame, wanted{true, &f.notify}, wanted{true, &f.gate}, wanted{p.Terminal, &f.console},
+		wanted{p.JoinMountNS, &f.mountNS}, wanted{p.AgentMessage != nil, &f.agent})
+	return p, f, err
+}
+
+// wanted is an fd that comes with the plan, or does not.
+type wanted struct {
+	there bool
+	fd    *int // becomes -1 if it is not there
+}
+
+// take gives the frame's fds to those who want them, in this order.
+func take(frame *protocol.Frame, all ...wanted) error {
+	n := 0
+	for _, w := range all {
+		if *w.fd = -1; !w.there {
 			continue
 		}
-		if len(frame.Files) == 0 {
-			return nil, nil, fmt.Errorf("receive the plan: an fd is missing")
+		if n < len(frame.Files) {
+			*w.fd = frame.Files[n]
 		}
-		*want.fd, frame.Files = frame.Files[0], frame.Files[1:]
+		n++
 	}
-	return p, f, nil
+	if n != len(frame.Files) {
+		return fmt.Errorf("receive the plan: it came with %d fds instead of %d", len(frame.Files), n)
+	}
+	return nil
 }
 
 // names sets the host name and the NIS domain name of the uts namespace.

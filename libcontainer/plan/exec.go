@@ -113,6 +113,8 @@ type Exec struct {
 	Await         bool // wait for Go before the execve: somebody is to connect the terminal
 	PreserveFDs   int
 	Seccomp       *seccomp.Program
+	// AgentMessage is Init's, for this process.
+	AgentMessage []byte
 	// CPUs is the affinity of the process; nil keeps what init was born with.
 	CPUs *unix.CPUSet
 }

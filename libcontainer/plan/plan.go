@@ -102,24 +102,27 @@ func (e *Enter) Private(flag uintptr) bool { return e.New&flag != 0 || e.Joins(f
 
 // Init is what init gets to know and to do: plain data that protocol sends.
 type Init struct {
-	State          State
-	RootfsPath     string // on the host, absolute
-	Rootfs         rootfs.Plan
-	Credentials    credentials.Plan
-	Hostname       string
-	Domainname     string
-	LoopbackUp     bool // a new network namespace: its lo is down
-	HookSync       bool // hooks come when the mounts are made: say Mounted, wait for HooksDone
-	CreateHooks    []hooks.Hook
-	StartHooks     []hooks.Hook
-	Terminal       bool
-	ConsoleHeight  uint
-	ConsoleWidth   uint
-	PreserveFDs    int
-	Seccomp        *seccomp.Program
-	JoinMountNS    bool
-	UserNS         bool // a user namespace of its own, made or joined
-	SeccompMessage bool // the seccomp agent's socket comes with the plan
+	State         State
+	RootfsPath    string // on the host, absolute
+	Rootfs        rootfs.Plan
+	Credentials   credentials.Plan
+	Hostname      string
+	Domainname    string
+	LoopbackUp    bool // a new network namespace: its lo is down
+	HookSync      bool // hooks come when the mounts are made: say Mounted, wait for HooksDone
+	CreateHooks   []hooks.Hook
+	StartHooks    []hooks.Hook
+	Terminal      bool
+	ConsoleHeight uint
+	ConsoleWidth  uint
+	PreserveFDs   int
+	Seccomp       *seccomp.Program
+	JoinMountNS   bool
+	UserNS        bool // a user namespace of its own, made or joined
+	// AgentMessage goes to the seccomp agent, whose socket comes with the plan,
+	// with the filter's listener. It has init's pid in it, and so is made when
+	// there is an init. Nil without an agent.
+	AgentMessage []byte
 }
 
 // State is the container state that hooks get (runtime.md, "State").
@@ -133,16 +136,21 @@ type State struct {
 // Annotation is one of config.json's annotations; a slice of them is sorted.
 type Annotation struct{ Key, Value string }
 
-// JSON returns the state document with this status and pid.
-func (s *State) JSON(status specs.ContainerState, pid int) []byte {
-	doc := specs.State{Version: s.OCIVersion, ID: s.ID, Status: status, Pid: pid, Bundle: s.Bundle}
+// Document returns the state document with this status and pid.
+func (s *State) Document(status specs.ContainerState, pid int) *specs.State {
+	doc := &specs.State{Version: s.OCIVersion, ID: s.ID, Status: status, Pid: pid, Bundle: s.Bundle}
 	if len(s.Annotations) > 0 {
 		doc.Annotations = make(map[string]string, len(s.Annotations))
 		for _, a := range s.Annotations {
 			doc.Annotations[a.Key] = a.Value
 		}
 	}
-	b, err := json.Marshal(doc)
+	return doc
+}
+
+// JSON returns the text of Document.
+func (s *State) JSON(status specs.ContainerState, pid int) []byte {
+	b, err := json.Marshal(s.Document(status, pid))
 	if err != nil {
 		panic("marshal strings and an int: " + err.Error()) // cannot fail
 	}
@@ -201,6 +209,7 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 		NoPivot:        o.NoPivot,
 		NewUserNS:      newUser || p.Enter.Joins(unix.CLONE_NEWUSER) != nil,
 		HostUserNS:     facts.InitialUserNS,
+		SELinux:        facts.SELinux,
 		Unprivileged:   facts.EUID != 0,
 		ForeignNetwork: p.Enter.Private(unix.CLONE_NEWUSER) && p.Enter.New&unix.CLONE_NEWNET == 0,
 		NewCgroupNS:    p.Enter.Private(unix.CLONE_NEWCGROUP),
@@ -214,8 +223,8 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 		if in.Seccomp != nil && in.Seccomp.KillsThread(unix.SYS_EXECVE) {
 			d.Add("linux.seccomp", "the profile kills who calls execve, so that no program could be started under it: allow execve")
 		}
-		if in.Seccomp != nil && in.Seccomp.Notify {
-			d.Add("linux.seccomp", "SCMP_ACT_NOTIFY is not built yet")
+		if in.Seccomp != nil {
+			p.Enter.ListenerPath = in.Seccomp.ListenerPath
 		}
 	}
 	in.Credentials, warnings = credentials.Compile(s.Process, s, credentials.Env{

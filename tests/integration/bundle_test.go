@@ -29,8 +29,7 @@ def shhook($phase; $s): hook($phase; {path: "/bin/sh", args: ["sh", "-c", $s]});
 
 // cmdBundle is "bundle DIR [JQ]...": a bundle in DIR whose config.json is what
 // the runtime's own spec command writes, without a terminal, with a writable
-// rootfs, edited by each JQ; the rootfs has busybox and the files of the
-// script's rootfs/ directory, if it has one.
+// rootfs, edited by each JQ; the rootfs has busybox.
 func cmdBundle(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: bundle DIR [jq expression]...")

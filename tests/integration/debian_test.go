@@ -20,7 +20,41 @@ func cmdDebian(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: debian DIR [jq expression]...")
 	}
-	dir := ts.MkAbs(args[0])
+	edits := []string{
+		// The files that Docker generates for each container.
+		`(.mounts[] | select(.source | startswith("/var/lib/docker"))).source |= "\($WORK)/docker/" + (split("/") | last)`,
+		// Docker's hook tells Docker; this one tells the test.
+		`.hooks.prestart = [{path: "/bin/sh", args: ["sh", "-c", "cat >\($WORK)/docker/prestart"]}]`,
+	}
+	debian(ts, args[0], "docker-20.10-run-sleep.json", append(edits, args[1:]...))
+	writeFiles(ts, "docker", map[string]string{
+		"hostname":    "7dcaaa1d404a\n",
+		"hosts":       "127.0.0.1\tlocalhost\n",
+		"resolv.conf": "nameserver 192.0.2.1\n",
+	})
+}
+
+// cmdPodman is "podman DIR [JQ]...": the same with a config.json that Podman
+// wrote for "podman run --memory --cpus".
+func cmdPodman(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: podman DIR [jq expression]...")
+	}
+	edits := []string{
+		`(.mounts[] | select(.source | contains("/userdata/"))).source |= "\($WORK)/podman/" + (split("/") | last)`,
+	}
+	debian(ts, args[0], "podman-5.4-run-memory-cpus.json", append(edits, args[1:]...))
+	writeFiles(ts, "podman", map[string]string{
+		"hostname":      "1ebb0185d772\n",
+		"hosts":         "127.0.0.1\tlocalhost\n",
+		".containerenv": "",
+		"shm/empty":     "",
+	})
+}
+
+// debian makes the bundle with an engine's config.
+func debian(ts *testscript.TestScript, dir, config string, edits []string) {
+	dir = ts.MkAbs(dir)
 	lower, err := debianRootfs()
 	ts.Check(err)
 	rootfs, upper, work := filepath.Join(dir, "rootfs"), filepath.Join(dir, "upper"), filepath.Join(dir, "work")
@@ -31,27 +65,18 @@ func cmdDebian(ts *testscript.TestScript, neg bool, args []string) {
 		fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", lower, upper, work)))
 	d := driverOf(ts)
 	d.mounts = append(d.mounts, rootfs)
-
-	config, err := os.ReadFile("testdata/docker-20.10-run-sleep.json")
+	text, err := os.ReadFile(filepath.Join("testdata", config))
 	ts.Check(err)
-	ts.Check(os.WriteFile(filepath.Join(dir, "config.json"), config, 0o644))
-	edits := []string{
-		// The files that Docker generates for each container.
-		`(.mounts[] | select(.source | startswith("/var/lib/docker"))).source |= "\($WORK)/docker/" + (split("/") | last)`,
-		// Docker's hook tells Docker; this one tells the test.
-		`.hooks.prestart = [{path: "/bin/sh", args: ["sh", "-c", "cat >\($WORK)/docker/prestart"]}]`,
-	}
-	if ok, err := d.runtime.Condition("has:seccomp"); err != nil || !ok {
-		edits = append(edits, "del(.linux.seccomp)")
-	}
-	edit(ts, dir, append(edits, args[1:]...))
-	ts.Check(os.MkdirAll(filepath.Join(d.work, "docker"), 0o755))
-	for name, text := range map[string]string{
-		"hostname":    "7dcaaa1d404a\n",
-		"hosts":       "127.0.0.1\tlocalhost\n",
-		"resolv.conf": "nameserver 192.0.2.1\n",
-	} {
-		ts.Check(os.WriteFile(filepath.Join(d.work, "docker", name), []byte(text), 0o644))
+	ts.Check(os.WriteFile(filepath.Join(dir, "config.json"), text, 0o644))
+	edit(ts, dir, edits)
+}
+
+// writeFiles writes files below $WORK/dir.
+func writeFiles(ts *testscript.TestScript, dir string, files map[string]string) {
+	for name, text := range files {
+		path := filepath.Join(driverOf(ts).work, dir, name)
+		ts.Check(os.MkdirAll(filepath.Dir(path), 0o755))
+		ts.Check(os.WriteFile(path, []byte(text), 0o644))
 	}
 }
 

@@ -21,6 +21,7 @@ type driver struct {
 	work    string               // $WORK
 	jobs    map[string]*job      // runtimes in the background
 	sockets map[string]*fdSocket // console and pidfd sockets
+	agents  map[string]*agent    // seccomp agents
 	before  map[string]world.Snapshot
 	mounts  []string // to be unmounted at the end, last first
 	outputs int      // numbers the files that runtimes write to
@@ -85,6 +86,7 @@ func setUp(e *testscript.Env, rt world.Runtime) error {
 		work:    e.WorkDir,
 		jobs:    map[string]*job{},
 		sockets: map[string]*fdSocket{},
+		agents:  map[string]*agent{},
 		before:  map[string]world.Snapshot{},
 	}
 	e.Values[driverKey{}] = d
@@ -126,6 +128,9 @@ func (d *driver) end() {
 	for _, s := range d.sockets {
 		s.close()
 	}
+	for _, a := range d.agents {
+		a.listener.Close() // what it answers for may not have ended
+	}
 	for _, m := range slices.Backward(d.mounts) {
 		unix.Unmount(m, unix.MNT_DETACH) // what stays is found when the world is counted
 	}
@@ -137,6 +142,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"bundle":    cmdBundle,
 		"debian":    cmdDebian,
+		"podman":    cmdPodman,
 		"config":    cmdConfig,
 		"runtime":   cmdRuntime,
 		"exits":     cmdExits,
@@ -153,5 +159,6 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"socket":    cmdSocket,
 		"console":   cmdConsole,
 		"pidfd":     cmdPidfd,
+		"agent":     cmdAgent,
 	}
 }
