@@ -33,7 +33,7 @@ type scripts struct{ marked, others []string }
 var mark = regexp.MustCompile(`(?m)^\[!?vm\]`)
 
 // debianWord is how a script asks for a Debian root filesystem.
-var debianWord = regexp.MustCompile(`(?m)^(\[[^]]*\] )*debian `)
+var debianWord = regexp.MustCompile(`(?m)^(\[[^]]*\] )*(debian|podman) `)
 
 // findScripts sorts the scripts of the directory.
 func findScripts(dir string) (s scripts, err error) {

@@ -41,9 +41,7 @@ func FindRuntime() (Runtime, error) {
 
 // notYet are the features that gourd is still to get, so that the scripts for
 // them are ready: [has:NAME] is false for it.
-var notYet = []string{
-	"apparmor",
-}
+var notYet = []string{}
 
 // Condition answers what scripts ask in brackets:
 //
@@ -54,6 +52,7 @@ var notYet = []string{
 //	[cgroup2:NAME]   the controller is there
 //	[cap:NAME]       the suite may use, and so give, CAP_NAME
 //	[ns:NAME]        the kernel has this kind of namespace
+//	[lsm:NAME]       the security module is enabled: apparmor or selinux
 func (rt Runtime) Condition(cond string) (bool, error) {
 	kind, name, _ := strings.Cut(cond, ":")
 	switch kind {
@@ -70,11 +69,25 @@ func (rt Runtime) Condition(cond string) (bool, error) {
 		return slices.Contains(strings.Fields(string(data)), name), err
 	case "cap":
 		return hasCap(name)
+	case "lsm":
+		return hasLSM(name)
 	case "ns":
 		_, err := os.Lstat("/proc/self/ns/" + name)
 		return err == nil, nil
 	}
 	return false, fmt.Errorf("unknown condition %q", cond)
+}
+
+func hasLSM(name string) (bool, error) {
+	switch name {
+	case "apparmor":
+		enabled, err := os.ReadFile("/sys/module/apparmor/parameters/enabled")
+		return err == nil && strings.HasPrefix(string(enabled), "Y"), nil
+	case "selinux":
+		_, err := os.Stat("/sys/fs/selinux/enforce")
+		return err == nil, nil
+	}
+	return false, fmt.Errorf("unknown security module %q", name)
 }
 
 // hasCap tells whether this process has the capability in its bounding set.
