@@ -12,6 +12,9 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # The architectures that must build; the tests run on the machine's own.
 ARCHES := amd64 arm64 riscv64
 
+# How long each fuzz target runs.
+FUZZTIME ?= 2s
+
 # One script of tests/integration alone: make script SCRIPT=kill RUNTIME=runc
 SCRIPT  ?= .
 RUNTIME ?= $(CURDIR)/bin/gourd
@@ -20,7 +23,7 @@ RUNTIME ?= $(CURDIR)/bin/gourd
 SUITES := ./tests/integration ./tests/engines
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-unit test-integration test-engines test-oracle test-vm test-vm-full test-host script lint cross deps clean
+.PHONY: help build demo test test-unit test-libseccomp test-fuzz test-mutations bench-seccomp test-integration test-engines test-oracle test-vm test-vm-full test-host script lint cross deps clean
 
 help: ## this text
 	@echo 'gourd, a container runtime. What can be made:'
@@ -36,10 +39,28 @@ demo: build ## build, then run a first container, which says what it sees
 	bin/gourd spec --hello --bundle "$$dir/hello" && \
 	bin/gourd --root "$$dir/state" run --bundle "$$dir/hello" hello
 
-test: deps build lint test-unit test-integration test-engines ## everything: install what the tests need, then run them all
+test: deps build lint test-unit test-libseccomp test-fuzz test-integration test-engines ## everything: install what the tests need, then run them all
 
 test-unit: build ## the tests of the packages, in seconds; more of them as root
 	$(GO) test -tags $(TAGS) $$($(GO) list -tags $(TAGS) ./... | grep -v -E '/tests/(integration|engines|bench)$$')
+
+test-libseccomp: ## the seccomp compiler against libseccomp (the only thing that needs cgo)
+	CGO_ENABLED=1 $(GO) test -tags libseccomp,$(TAGS) ./seccomp/...
+	CGO_ENABLED=1 $(GO) build -tags libseccomp,$(TAGS) -o /dev/null .
+
+test-fuzz: ## every fuzz target for a moment (make test-fuzz FUZZTIME=10m: in earnest)
+	@set -e; out=$$(mktemp); trap 'rm -f "$$out"' EXIT; \
+	grep -ro --include='*_test.go' '^func Fuzz[A-Za-z]*' . | sort | while IFS=: read -r file target; do \
+		package=$$(dirname "$$file"); target=$${target#func }; echo "$$package $$target"; \
+		$(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" >"$$out" 2>&1 || \
+			{ cat "$$out"; exit 1; }; \
+	done
+
+test-mutations: ## each protection taken out, in a copy: its attack's test must fail
+	tests/security/mutate
+
+bench-seccomp: ## the figures of seccomp/README.md
+	CGO_ENABLED=1 $(GO) test -tags libseccomp,$(TAGS) -run '^$$' -bench . -benchtime 200x ./seccomp
 
 test-integration: build ## real containers: the scripts of tests/integration
 	GOURD_RUNTIME=$(CURDIR)/bin/gourd $(GO) test -count=1 -timeout 20m ./tests/integration

@@ -1,6 +1,8 @@
 package seccomp
 
 import (
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/gourd-oci/gourd/internal/defect"
@@ -166,5 +168,22 @@ func TestDifferences(t *testing.T) {
 				t.Errorf("the second oracle says %#x, and the table %#x", got, x.ours)
 			}
 		})
+	}
+}
+
+// TestDifferencesAreListed holds README.md to the table.
+func TestDifferencesAreListed(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range differences {
+		row := "\n| " + x.name
+		if x.runc {
+			row += " (runc)"
+		}
+		if !strings.Contains(string(text), row+" |") {
+			t.Errorf("README.md does not list %q", x.name)
+		}
 	}
 }
