@@ -4,8 +4,8 @@
 // after. Each runs real containers in a world of its own (package world). What
 // keeps each attack out, and the edits that let it in, are in README.md.
 //
-// The tests of what exec defends run as soon as the runtime has an exec. A
-// failing test says which promise is broken, not how to fix it.
+// What is about exec runs twice, for exec has two ways. A failing test says
+// which promise is broken, not how to fix it.
 //
 // The runtime under test is $GOURD_RUNTIME, bin/gourd by default; the tests
 // work with a copy of it, for some attacks would overwrite it.

@@ -31,7 +31,6 @@ func numericUser(l *lab) {
 	l.has(out, "Uid: 1000 1000 1000 1000")
 	l.has(out, "Gid: 1000 1000 1000 1000")
 	l.has(out, "Groups:")
-	l.needExec()
 	c := b.play("wait").start()
 	defer c.end()
 	for _, user := range []string{"1000", "1000:1000"} {
@@ -76,7 +75,6 @@ func inheritableOnRun(l *lab) {
 
 // inheritableOnExec: exec --cap added to the inheritable set.
 func inheritableOnExec(l *lab) {
-	l.needExec()
 	b := l.bundle("b", "wait").caps("CAP_CHOWN")
 	c := b.start()
 	defer c.end()
@@ -94,7 +92,6 @@ func inheritableOnExec(l *lab) {
 
 // execUser: "1", which is no name, became root.
 func execUser(l *lab) {
-	l.needExec()
 	b := l.bundle("b", "wait").user(1000, 1000)
 	fakePasswd(b)
 	c := b.start()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -32,19 +33,25 @@ const climb = "../../../../../../../../../../../../../.."
 // A lab is what an attack has: the runtime, and bundles to run with it.
 type lab struct {
 	*world.T
-	runtime string // a copy, which may be overwritten
-	self    string // a copy of this test binary, of which images have links
-	state   string // --root
+	runtime string   // a copy, which may be overwritten
+	self    string   // a copy of this test binary, of which images have links
+	state   string   // --root
+	exec    []string // the verb, with what says which way it takes; full
 	runs    int
 }
 
 // runAttack is the inside of an attack's world.
-func runAttack(t *world.T, name string) {
+func runAttack(t *world.T, arg string) {
+	name, viaInit := strings.CutSuffix(arg, viaInit)
 	before, err := world.Take("/run")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lab{T: t, runtime: scratch + "/bin/gourd", self: scratch + "/self", state: scratch + "/state"}
+	l := &lab{T: t, runtime: scratch + "/bin/gourd", self: scratch + "/self", state: scratch + "/state", exec: []string{"exec"}}
+	if viaInit {
+		l.exec = append(l.exec, "--via-init")
+	}
+	l.exec = slices.Clip(l.exec)
 	rt, err := world.FindRuntime()
 	l.must(err)
 	for _, dir := range []string{scratch + "/bin", l.state, victim} {
@@ -353,7 +360,7 @@ func (c *container) exec(flags []string, role ...string) result {
 }
 
 func (c *container) execBy(by caller, flags []string, role ...string) result {
-	args := append(append([]string{"exec"}, flags...), c.id, "/self", "play")
+	args := append(append(slices.Clone(c.l.exec), flags...), c.id, "/self", "play")
 	return c.l.gourdBy(by, append(args, role...)...)
 }
 
@@ -361,22 +368,6 @@ func (c *container) execBy(by caller, flags []string, role ...string) result {
 func (c *container) end() {
 	if r := c.l.gourd("delete", "--force", c.id); r.code != 0 {
 		c.l.Fatalf("delete: %s", r.err)
-	}
-}
-
-// hasExec tells whether the runtime has an exec by now: what it lacks is
-// refused as soon as it is named.
-func (l *lab) hasExec() bool {
-	b := l.bundle("has-exec", "wait")
-	c := b.start()
-	defer c.end()
-	return c.exec(nil, "say", "ran").out == "ran\n"
-}
-
-// needExec skips the rest of the attack where there is no exec yet.
-func (l *lab) needExec() {
-	if !l.hasExec() {
-		l.Skip("the runtime has no exec yet")
 	}
 }
 

@@ -45,13 +45,12 @@ func leakedDirectory(l *lab) {
 		b.spec.Process.Args[0] = fmt.Sprintf("/proc/self/fd/%d%s", fd, l.self)
 		inside("program "+b.spec.Process.Args[0], b.runBy(by))
 	}
-	l.needExec()
 	c := b.play("wait").start()
 	defer c.end()
 	for fd := range 26 {
 		cwd := fmt.Sprintf("/proc/self/fd/%d", fd)
 		inside("exec in "+cwd, c.execBy(by, []string{"--cwd", cwd}, "where"))
-		inside("exec of "+cwd, l.gourdBy(by, "exec", c.id, cwd+l.self, "play", "where"))
+		inside("exec of "+cwd, l.gourdBy(by, append(l.exec, c.id, cwd+l.self, "play", "where")...))
 	}
 	inside("exec in /link", c.execBy(by, []string{"--cwd", "/link"}, "where"))
 }
@@ -90,7 +89,6 @@ func noHostFiles(l *lab) {
 	b.spec.Process.Cwd = "/tmp"
 	where("run", b.runBy(by).out, "/tmp")
 	where("run --no-pivot", b.runBy(by, "--no-pivot").out, "/tmp")
-	l.needExec()
 	c := b.play("wait").start()
 	defer c.end()
 	only("exec", c.execBy(by, nil, "fds").out)
@@ -123,7 +121,6 @@ func initBeforeExecve(l *lab) {
 	if got := l.read(out + "/hook"); got != "ran\n" {
 		l.Errorf("a hook in the container sees of init:\n%s", got)
 	}
-	l.needExec()
 	// A process that exec has put beside an init at the gate.
 	b = l.bundle("created", "wait").caps(caps...)
 	c := b.create()

@@ -28,6 +28,7 @@ func swappedMountTarget(l *lab) {
 		b.tmpfs("/vol/t").bind(scratch+"/src", "/vol/t")
 	}
 	b.createRuntime("escaped", victim)
+	b.mustRun() // without the race it runs
 	l.swapping(vol, "t", "evil", func() {
 		for range 2 * rounds {
 			// It may fail when it loses the race, but not escape.
@@ -50,14 +51,19 @@ func swappedWhileMaking(l *lab) {
 	t, err := os.OpenRoot(vol + "/t") // whatever its name is by then
 	l.must(err)
 	defer t.Close()
+	clear := func() { // so that all is to be made again
+		for i := range 20 {
+			t.RemoveAll(fmt.Sprintf("dir%d", i))
+			t.RemoveAll(fmt.Sprintf("deep%d", i))
+		}
+	}
+	b.mustRun() // without the race it runs
+	clear()
 	l.swapping(vol, "t", "evil", func() {
 		for range 2 * rounds {
 			b.run()
 			l.untouched()
-			for i := range 20 { // so that all is to be made again
-				t.RemoveAll(fmt.Sprintf("dir%d", i))
-				t.RemoveAll(fmt.Sprintf("deep%d", i))
-			}
+			clear()
 		}
 	})
 }
