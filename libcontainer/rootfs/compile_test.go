@@ -242,7 +242,7 @@ func TestCompileDevices(t *testing.T) {
 func TestCompileRoot(t *testing.T) {
 	s := example()
 	s.Root = &specs.Root{Path: "./fs/", Readonly: true}
-	s.Process = &specs.Process{Cwd: "/work/"}
+	s.Process = &specs.Process{Cwd: "/srv/"}
 	s.Linux.RootfsPropagation = "rshared"
 	s.Linux.MaskedPaths = []string{"/proc/kcore", "/proc/acpi", "/proc//kcore"}
 	s.Linux.ReadonlyPaths = []string{"/proc/sys"}
