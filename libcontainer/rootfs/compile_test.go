@@ -249,7 +249,7 @@ func TestCompileRoot(t *testing.T) {
 	p := compile(t, s, Env{Bundle: "/b", NoPivot: true, HostUserNS: true})
 	p.Devices = nil
 	want := Plan{
-		Bundle: "/b", Rootfs: "fs", Propagation: unix.MS_SHARED | unix.MS_REC, NoPivot: true, Readonly: true, Cwd: "/work",
+		Bundle: "/b", Rootfs: "fs", Propagation: unix.MS_SHARED | unix.MS_REC, NoPivot: true, Readonly: true, Cwd: "/srv",
 		SetupDev: true, MaskedPaths: opts("/proc/kcore", "/proc/acpi"), ReadonlyPaths: opts("/proc/sys"),
 	}
 	if !reflect.DeepEqual(p, want) {
