@@ -26,13 +26,15 @@ func compileCPU(c *specs.LinuxCPU, d *defect.List) []Write {
 	return append(compileWeight(c, d), compileQuota(c, d)...)
 }
 
+const sharesFrom = "linux.resources.cpu.shares"
+
 // compileWeight is cpu.weight and cpu.idle. An idle cgroup refuses a weight, so
 // idle is switched off before a weight is set, and on after it.
 func compileWeight(c *specs.LinuxCPU, d *defect.List) []Write {
 	const at = "linux.resources.cpu."
 	var weight, idle []Write
 	if s := value(c.Shares); s != 0 {
-		weight = []Write{{Controller: "cpu", File: "cpu.weight", Value: strconv.FormatUint(sharesToWeight(s), 10), From: at + "shares"}}
+		weight = []Write{{Controller: "cpu", File: "cpu.weight", Value: strconv.FormatUint(sharesToWeight(s), 10), From: sharesFrom}}
 	}
 	if c.Idle == nil {
 		return weight

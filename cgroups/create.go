@@ -69,7 +69,7 @@ func (c *Cgroup) Prepare(p *Plan) error {
 	if err := c.checkControllers(p); err != nil {
 		return err
 	}
-	if err := c.attachDevices(&p.Devices, p.Rootless); err != nil {
+	if err := c.attachDevices(p, &p.Devices); err != nil {
 		return err
 	}
 	if err := c.apply(p.Writes); err != nil {

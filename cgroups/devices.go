@@ -73,6 +73,8 @@ type rule struct {
 	DeviceRule
 }
 
+const devicesFrom = "linux.resources.devices"
+
 // compileDevices turns linux.resources.devices into Devices, with the defaults
 // put where the list itself can still deny one of them by its number: behind
 // the last rule that denies without naming a device. Nothing is allowed that no
@@ -81,7 +83,7 @@ func compileDevices(list []specs.LinuxDeviceCgroup, d *defect.List) Devices {
 	rules := make([]rule, 0, len(list)+11)
 	defaultsAt := 0
 	for i := range list {
-		r, ok := parseRule(&list[i], "linux.resources.devices["+strconv.Itoa(i)+"]", d)
+		r, ok := parseRule(&list[i], devicesFrom+"["+strconv.Itoa(i)+"]", d)
 		if !ok {
 			continue
 		}
@@ -103,7 +105,7 @@ func compileDevices(list []specs.LinuxDeviceCgroup, d *defect.List) Devices {
 	out.Char.order()
 	out.Block.order()
 	if n := len(assemble(&out)); n > maxInsns {
-		d.Add("linux.resources.devices", "the rules make an eBPF program of %d instructions, and the kernel takes %d", n, maxInsns)
+		d.Add(devicesFrom, "the rules make an eBPF program of %d instructions, and the kernel takes %d", n, maxInsns)
 	}
 	return out
 }
@@ -267,6 +269,12 @@ func (d *DeviceRules) order() {
 		}
 		return int(a.Minor - b.Minor)
 	})
+}
+
+// equal tells whether d and o decide alike: minimal as both are, it is by the
+// same rules.
+func (d *Devices) equal(o *Devices) bool {
+	return sameRules(&d.Char, &o.Char) && sameRules(&d.Block, &o.Block)
 }
 
 // allowAll tells whether there is nothing to deny.

@@ -15,18 +15,18 @@ import (
 const programName = "gourd_devices"
 
 // attachDevices makes d the device program of the cgroup, in the place of one
-// that gourd attached before. unprivileged says that it is no error if the
-// kernel does not let this user: without privileges over the host no device
-// node can be made anyway, and those that exist keep their permissions.
-func (c *Cgroup) attachDevices(d *Devices, unprivileged bool) error {
+// that gourd attached before. Where p is rootless it is no error if the kernel
+// does not let this user: without privileges over the host no device node can
+// be made anyway, and those that exist keep their permissions.
+func (c *Cgroup) attachDevices(p *Plan, d *Devices) error {
 	err := c.replaceProgram(d)
-	if err == nil || unprivileged && errors.Is(err, unix.EPERM) {
+	if err == nil || p.Rootless && errors.Is(err, unix.EPERM) {
 		return nil
 	}
 	if errors.Is(err, unix.EPERM) {
 		err = fmt.Errorf("%w (it takes CAP_BPF or CAP_SYS_ADMIN, and no cgroup above may have a device program that excludes others)", err)
 	}
-	return fmt.Errorf("linux.resources.devices: cgroup %s: %w", c.shown(), err)
+	return fmt.Errorf("%s: cgroup %s: %w", p.DevicesFrom, c.shown(), err)
 }
 
 func (c *Cgroup) replaceProgram(d *Devices) error {

@@ -85,7 +85,7 @@ func TestDevicesInTheKernel(t *testing.T) {
 	for i, rules := range [][]specs.LinuxDeviceCgroup{devs("- a *:* rwm", "+ c 1:11 rw"), devs("+ a *:* rwm")} {
 		devices := compileDevices(rules, &d)
 		before := openFDs(t)
-		if err := again.attachDevices(&devices, false); err != nil {
+		if err := again.attachDevices(&p, &devices); err != nil {
 			t.Fatal(err)
 		}
 		if after := openFDs(t); after != before {

@@ -113,13 +113,13 @@ func (c *Cgroup) checkMemory(p *Plan) error {
 	}
 	used, err := readUint(c.fd, "memory.current")
 	if err != nil {
-		return fmt.Errorf("linux.resources.memory.checkBeforeUpdate: cgroup %s: %w", c.shown(), err)
+		return fmt.Errorf("%s: look how much is in use, as memory.checkBeforeUpdate asks: cgroup %s: %w", p.MemoryFrom, c.shown(), err)
 	}
 	// Without swap accounting there is no swap to count.
 	swapped, _ := readUint(c.fd, "memory.swap.current")
 	if used+swapped >= uint64(p.MemoryLimit) {
-		return fmt.Errorf("linux.resources.memory.limit: %d bytes are in use in %s, and at most %d would be allowed (memory.checkBeforeUpdate is set): %w",
-			used+swapped, c.shown(), p.MemoryLimit, unix.EBUSY)
+		return fmt.Errorf("%s: %d bytes are in use in %s, and at most %d would be allowed (memory.checkBeforeUpdate is set): %w",
+			p.MemoryFrom, used+swapped, c.shown(), p.MemoryLimit, unix.EBUSY)
 	}
 	return nil
 }

@@ -53,8 +53,11 @@ type Plan struct {
 	// cgroup already uses as much.
 	CheckMemory bool
 	MemoryLimit int64 // bytes of memory and swap, 0 when there is no limit
-	Scope       Scope // for the systemd manager
-	Warnings    []string
+	// MemoryFrom and DevicesFrom are the JSON paths that ask for MemoryLimit and
+	// for Devices.
+	MemoryFrom, DevicesFrom string
+	Scope                   Scope // for the systemd manager
+	Warnings                []string
 }
 
 // Write is one value for one file of the cgroup.
@@ -73,7 +76,7 @@ type Write struct {
 // Compile turns r and e into a Plan. Everything that is wrong with them goes
 // into d, each with its JSON path.
 func Compile(r *specs.LinuxResources, e Env, d *defect.List) Plan {
-	p := Plan{Manager: ManagerFS, Root: e.Root, Rootless: e.Rootless, Owner: max(e.Owner, 0)}
+	p := Plan{Manager: ManagerFS, Root: e.Root, Rootless: e.Rootless, Owner: max(e.Owner, 0), DevicesFrom: devicesFrom}
 	if r == nil {
 		r = &specs.LinuxResources{}
 	}
@@ -103,7 +106,7 @@ func Compile(r *specs.LinuxResources, e Env, d *defect.List) Plan {
 func compileResources(r *specs.LinuxResources, p *Plan, d *defect.List) {
 	p.Writes = append(p.Writes, compileMemory(r.Memory, d)...)
 	if m := r.Memory; m != nil && m.CheckBeforeUpdate != nil && *m.CheckBeforeUpdate {
-		p.CheckMemory, p.MemoryLimit = true, memoryCeiling(m)
+		p.CheckMemory, p.MemoryLimit, p.MemoryFrom = true, memoryCeiling(m), "linux.resources.memory.limit"
 	}
 	p.Writes = append(p.Writes, compileIO(r.BlockIO, d)...)
 	p.Writes = append(p.Writes, compileHugetlb(r.HugepageLimits, d)...)

@@ -169,9 +169,11 @@ func fileProperties(w *Write) ([]Property, error) {
 	case "cpu.weight":
 		return number("CPUWeight")
 	case "cpu.idle":
-		if strings.TrimSpace(w.Value) == "1" {
-			return []Property{{Name: "CPUWeight", Since: 252}}, nil // 0 is what systemd calls idle
+		weight := uint64(0) // which systemd calls idle
+		if strings.TrimSpace(w.Value) == "0" {
+			weight = math.MaxUint64 // none of its own, until one is set
 		}
+		return []Property{{Name: "CPUWeight", Number: weight, Since: 252}}, nil
 	case "cpu.max":
 		return quotaProperties(w.Value)
 	case "cpuset.cpus":

@@ -83,7 +83,7 @@ func TestProperties(t *testing.T) {
 		{"pids.max", "0", []Property{{Name: "TasksMax", Number: 1}}, false},
 		{"cpu.weight", "39", []Property{{Name: "CPUWeight", Number: 39}}, false},
 		{"cpu.idle", "1", []Property{{Name: "CPUWeight", Since: 252}}, false},
-		{"cpu.idle", "0", nil, false},
+		{"cpu.idle", "0", []Property{{Name: "CPUWeight", Number: math.MaxUint64, Since: 252}}, false},
 		{"cpu.max", "50000", []Property{{Name: "CPUQuotaPerSecUSec", Number: 500000}}, false},
 		{"cpu.max", "max", []Property{{Name: "CPUQuotaPerSecUSec", Number: math.MaxUint64}}, false},
 		{"cpu.max", "5555 10000", []Property{{Name: "CPUQuotaPeriodUSec", Number: 10000, Since: 242}, {Name: "CPUQuotaPerSecUSec", Number: 560000}}, false},

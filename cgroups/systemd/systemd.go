@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -164,14 +165,13 @@ func (m *Manager) Late(ctx context.Context, p *cgroups.Plan, c *cgroups.Cgroup) 
 	return c.Late(p)
 }
 
-// Update carries out ch on the scope of c: systemd is told first, so that it
-// does not put the old values back.
+// Update carries out ch on the scope of c, and tells systemd when the kernel
+// has taken all of it, so that systemd does not put the old values back.
 func (m *Manager) Update(ctx context.Context, c *cgroups.Cgroup, ch *cgroups.Changes) error {
 	s := &ch.Plan.Scope
-	if err := m.set(ctx, c.Record().Scope, append(append([]cgroups.Property{}, s.Properties...), s.Late...)); err != nil {
-		return err
-	}
-	return c.Update(ch)
+	return c.Update(ch, func() error {
+		return m.set(ctx, c.Record().Scope, slices.Concat(s.Properties, s.Late))
+	})
 }
 
 // Attach moves the process into dir, which is the cgroup of a record or one

@@ -141,6 +141,27 @@ func inNamespace(t *testing.T) {
 		}
 		is("TasksMax", uint64(11))
 
+		// What the kernel does not take systemd is not told, and what systemd
+		// does not take is undone.
+		ch = cgroups.Changes{Plan: cgroups.Plan{
+			Late:  []cgroups.Write{{File: "no.such.file", Value: "1"}},
+			Scope: cgroups.Scope{Late: []cgroups.Property{{Name: "TasksMax", Number: 12}}},
+		}}
+		if err := m.Update(ctx, c, &ch); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("an update that the kernel refuses: %v", err)
+		}
+		is("TasksMax", uint64(11))
+		ch = cgroups.Changes{Plan: cgroups.Plan{
+			Late:  []cgroups.Write{{File: "cgroup.max.depth", Value: "5"}},
+			Scope: cgroups.Scope{Late: []cgroups.Property{{Name: "NoSuchProperty", Number: 12}}},
+		}}
+		if err := m.Update(ctx, c, &ch); err == nil || !strings.Contains(err.Error(), "NoSuchProperty") {
+			t.Errorf("an update that systemd refuses: %v", err)
+		}
+		if depth, err := os.ReadFile(filepath.Join(want, "cgroup.max.depth")); string(depth) != "max\n" {
+			t.Errorf("the depth is %q, %v", depth, err)
+		}
+
 		// In use, so nobody else gets it.
 		other := sleep(t)
 		if _, err := m.Start(ctx, plan("one"), other.Process.Pid, &undo); !errors.Is(err, os.ErrExist) {
