@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"path"
 	"time"
 
@@ -63,7 +64,7 @@ func (c *Cgroup) await(key string, want bool) error {
 		}
 		// The kernel reports a change since the last read, so none is missed
 		// between that read and this poll.
-		if err := removal.poll(int(left.Milliseconds())+1, fd); err != nil {
+		if err := removal.poll(milliseconds(left), announced(fd)); err != nil {
 			return fmt.Errorf("poll cgroup.events: %w", err)
 		}
 	}
@@ -91,15 +92,12 @@ func watchRemoval(dir string) removalWatch {
 	return removalWatch{fd}
 }
 
-// poll waits for POLLPRI on fds, or for a removal beside the cgroup, at most for
-// so many milliseconds; -1 is without end. Negative fds are left out.
-func (r removalWatch) poll(milliseconds int, fds ...int) error {
-	list := make([]unix.PollFd, 1, 4)
-	list[0] = unix.PollFd{Fd: int32(r.inotify), Events: unix.POLLIN}
-	for _, fd := range fds {
-		list = append(list, unix.PollFd{Fd: int32(fd), Events: unix.POLLPRI})
-	}
-	if _, err := unix.Poll(list, milliseconds); err != nil && err != unix.EINTR {
+// poll waits for one of fds, or for a removal beside the cgroup, at most for so
+// many milliseconds; -1 is without end. Negative fds are left out.
+func (r removalWatch) poll(timeout int, fds ...unix.PollFd) error {
+	list := append(make([]unix.PollFd, 0, 4), unix.PollFd{Fd: int32(r.inotify), Events: unix.POLLIN})
+	list = append(list, fds...)
+	if _, err := unix.Poll(list, timeout); err != nil && err != unix.EINTR {
 		return err
 	}
 	if list[0].Revents != 0 {
@@ -107,6 +105,16 @@ func (r removalWatch) poll(milliseconds int, fds ...int) error {
 		_, _ = unix.Read(r.inotify, buf[:]) // whose removal it was shows in the files
 	}
 	return nil
+}
+
+// announced is a wait for the kernel's word that a file of a cgroup, open as
+// fd, reads otherwise than it did.
+func announced(fd int) unix.PollFd { return unix.PollFd{Fd: int32(fd), Events: unix.POLLPRI} }
+
+// milliseconds returns a time to wait, which is not over too early, as poll(2)
+// takes it.
+func milliseconds(d time.Duration) int {
+	return int(min(max(0, (d+time.Millisecond-1)/time.Millisecond), math.MaxInt32))
 }
 
 func (r removalWatch) close() {

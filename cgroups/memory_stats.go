@@ -3,6 +3,7 @@ package cgroups
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -128,24 +129,48 @@ func (c *Cgroup) WatchOOM() (*Watch, error) {
 }
 
 // Wait blocks until the OOM killer has killed again, and returns how many
-// processes since the last call; or until nothing is left in the cgroup, and
-// returns ended. It may return both at once.
-func (w *Watch) Wait() (kills uint64, ended bool, err error) {
+// processes since the last call; or until nothing is left in the cgroup, or the
+// process of pidfd has ended, and returns ended. It may return both at once. A
+// negative pidfd is nobody's. At the time until, unless that is zero, it returns
+// nothing of all that.
+func (w *Watch) Wait(pidfd int, until time.Time) (kills uint64, ended bool, err error) {
 	for {
-		if ended, err = w.ended(); err != nil {
+		if ended, err = w.ended(pidfd); err != nil {
 			return 0, false, err
 		}
 		// Read after that, so that what killed the last process is not missed.
 		if kills, err = w.kills(); err != nil || kills > 0 || ended {
 			return kills, ended, err
 		}
-		if err := w.removal.poll(-1, w.procs, w.memory); err != nil {
+		timeout := -1
+		if !until.IsZero() {
+			left := time.Until(until)
+			if left <= 0 {
+				return 0, false, nil
+			}
+			timeout = milliseconds(left)
+		}
+		err := w.removal.poll(timeout, announced(w.procs), announced(w.memory), unix.PollFd{Fd: int32(pidfd), Events: unix.POLLIN})
+		if err != nil {
 			return 0, false, fmt.Errorf("watch cgroup %s: poll: %w", w.c.shown(), err)
 		}
 	}
 }
 
-func (w *Watch) ended() (bool, error) {
+// Told tells the watch how many processes have been killed in all, by someone
+// who looked before the cgroup was removed, and returns how many of them Wait
+// has not told.
+func (w *Watch) Told(kills uint64) uint64 {
+	return w.since(kills)
+}
+
+func (w *Watch) ended(pidfd int) (bool, error) {
+	if pidfd >= 0 {
+		list := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+		if n, err := unix.Poll(list, 0); n > 0 && err == nil {
+			return true, nil
+		}
+	}
 	data, err := readAll(w.procs, "cgroup.events")
 	if gone(err) {
 		return true, nil
@@ -172,12 +197,20 @@ func (w *Watch) kills() (uint64, error) {
 		return 0, nil
 	}
 	now, err := limitNumber(string(v))
-	if err != nil || now <= w.seen {
-		return 0, err
+	if err != nil {
+		return 0, fmt.Errorf("watch cgroup %s: memory.events: oom_kill: %w", w.c.shown(), err)
 	}
-	n := now - w.seen
-	w.seen = now
-	return n, nil
+	return w.since(now), nil
+}
+
+// since returns how many of the kills so far are new.
+func (w *Watch) since(kills uint64) uint64 {
+	if kills <= w.seen {
+		return 0
+	}
+	n := kills - w.seen
+	w.seen = kills
+	return n
 }
 
 // Close ends the watch. It must not be called while Wait waits.

@@ -9,6 +9,9 @@ import (
 	"os/exec"
 	"syscall"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestStats(t *testing.T) {
@@ -253,7 +256,7 @@ func TestWatchOOM(t *testing.T) {
 	}
 	results := make(chan result)
 	go func() {
-		kills, ended, err := w.Wait()
+		kills, ended, err := w.Wait(-1, time.Time{})
 		results <- result{kills, ended, err}
 	}()
 	cmd.Process.Kill()
@@ -272,9 +275,40 @@ func TestWatchOOM(t *testing.T) {
 	}
 	defer f.Close()
 	w2 := &Watch{c: c, memory: int(f.Fd()), procs: w.procs, removal: removalWatch{-1}}
+	// Somebody who looked before the removal may know of more.
+	if a, b := (&Watch{seen: 2}).Told(3), (&Watch{seen: 2}).Told(2); a != 1 || b != 0 {
+		t.Errorf("told of 3 and 2 kills after 2: %d and %d are new", a, b)
+	}
 	for i, want := range []uint64{2, 0} {
-		if kills, ended, err := w2.Wait(); err != nil || kills != want || !ended {
+		if kills, ended, err := w2.Wait(-1, time.Time{}); err != nil || kills != want || !ended {
 			t.Errorf("Wait %d = %d, %v, %v", i, kills, ended, err)
 		}
+	}
+}
+
+// TestWatchOOMWaits shows the other ends of a wait: the time that it is given,
+// and the end of one process of several.
+func TestWatchOOMWaits(t *testing.T) {
+	root := host(t)
+	c := create(t, root, top(t, root))
+	run(t, c, "sleep", "1000")
+	init := run(t, c, "sleep", "1000")
+	w, err := c.WatchOOM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	pidfd, err := unix.PidfdOpen(init.Process.Pid, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(pidfd)
+	until := time.Now().Add(5 * time.Millisecond)
+	if kills, ended, err := w.Wait(pidfd, until); kills != 0 || ended || err != nil || time.Now().Before(until) {
+		t.Errorf("Wait until a time = %d, %v, %v", kills, ended, err)
+	}
+	init.Process.Kill()
+	if kills, ended, err := w.Wait(pidfd, time.Time{}); kills != 0 || !ended || err != nil {
+		t.Errorf("Wait for the end of init = %d, %v, %v", kills, ended, err)
 	}
 }
