@@ -208,8 +208,15 @@ func TestErrors(t *testing.T) {
 		{[]string{"--root", "/nonexistent/gourd", "list"}, "stat /nonexistent/gourd: no such file or directory"},
 		{[]string{"--log", "/nonexistent/log", "list"}, "--log: open /nonexistent/log: no such file or directory"},
 		{[]string{"checkpoint", "--help"}, "checkpoint is not built yet"},
-		{[]string{"update", "--resources=-", "web"}, "update is not built yet"},
-		{[]string{"events", "--stats", "web"}, "events is not built yet"},
+		{[]string{"update", "web", "--memory", "lots"}, `update: --memory: "lots" is not a size such as 67108864, 64M or 1.5G, nor -1 for no limit`},
+		{[]string{"update", "--pids-limit", "-", "web"}, `update: --pids-limit: "-" is not a number`},
+		{[]string{"update", "--cpu-share=-1", "web"}, `update: --cpu-share: "-1" is not a number from 0 on`},
+		{[]string{"update", "--blkio-weight", "70000", "web"}, `update: --blkio-weight: "70000" is too large`},
+		{[]string{"update", "--kernel-memory", "lots", "web"}, `update: --kernel-memory: "lots" is not a size`},
+		{[]string{"update", "--l3-cache-schema", "L3:0=f", "web"}, `update: --l3-cache-schema: "L3:0=f": gourd has no Intel RDT`},
+		{[]string{"update", "--resources", "/nonexistent", "--mem-bw-schema", "MB:0=20", "web"}, `update: --mem-bw-schema: `},
+		{[]string{"update", "--resources", "/nonexistent", "web"}, "update --resources: open /nonexistent: no such file or directory"},
+		{[]string{"update", "--resources=/dev/null", "web"}, "update --resources: line 1, column 1: an object is expected"},
 		{[]string{"restore", "web"}, "restore is not built yet"},
 	} {
 		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {

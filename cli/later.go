@@ -23,7 +23,6 @@ func later(name, summary string) *verb {
 	}
 }
 
-func updateVerb() *verb     { return later("update", "Change the limits of a running container") }
 func eventsVerb() *verb     { return later("events", "Show the resource usage and events of a container") }
 func checkpointVerb() *verb { return later("checkpoint", "Save a running container to disk") }
 func restoreVerb() *verb    { return later("restore", "Bring a saved container back to life") }

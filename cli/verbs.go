@@ -29,9 +29,9 @@ type verb struct {
 // the order of the help: a container's life first.
 func verbTable() []func() *verb {
 	return []func() *verb{
-		createVerb, startVerb, runVerb, execVerb, stateVerb, listVerb, psVerb, killVerb, pauseVerb, resumeVerb, deleteVerb,
+		createVerb, startVerb, runVerb, execVerb, stateVerb, listVerb, psVerb, killVerb, pauseVerb, resumeVerb, updateVerb, deleteVerb,
 		specVerb, featuresVerb, helloVerb, versionVerb, helpVerb,
-		updateVerb, eventsVerb, checkpointVerb, restoreVerb,
+		eventsVerb, checkpointVerb, restoreVerb,
 	}
 }
 

@@ -146,6 +146,9 @@ func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err er
 	if err := c.saveForExec(&p.ForExec); err != nil {
 		return nil, err
 	}
+	if err := c.saveResources(p.Resources); err != nil {
+		return nil, err
+	}
 	if err := serve(f.conn, p, child, log, &t); err != nil {
 		return nil, err
 	}

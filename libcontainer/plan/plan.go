@@ -58,6 +58,9 @@ type Plan struct {
 	Rootfs   string   // absolute path of the root filesystem
 	Terminal bool     // the process has a pseudo-terminal
 	Warnings []string // what the config asks for and does not get, by the spec
+
+	// Resources is linux.resources, for a later update; nil if there is none.
+	Resources *specs.LinuxResources `json:"-"`
 }
 
 // Enter is the namespaces that init is born into.
@@ -188,6 +191,7 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 		Annotations: s.Annotations,
 	}, &d)
 	p.Warnings = append(p.Warnings, p.Cgroup.Warnings...)
+	p.Resources = s.Linux.Resources
 
 	in := &p.Init
 	in.State, in.RootfsPath = p.State, p.Rootfs

@@ -3,7 +3,9 @@ package spec
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 // Encode returns the JSON object of the struct that v points to, for DecodeInto
@@ -35,6 +37,8 @@ func (e *encoder) value(v reflect.Value) error {
 		return e.structure(v)
 	case reflect.Slice:
 		return e.list(v)
+	case reflect.Map:
+		return e.mapping(v)
 	case reflect.String:
 		e.text(v.String())
 	case reflect.Bool:
@@ -64,6 +68,28 @@ func (e *encoder) structure(v reflect.Value) error {
 		e.text(f.name)
 		e.out = append(e.out, ':')
 		if err := e.value(of); err != nil {
+			return err
+		}
+	}
+	e.out = append(e.out, '}')
+	return nil
+}
+
+// mapping appends a map in the order of its keys.
+func (e *encoder) mapping(v reflect.Value) error {
+	if v.Type().Key().Kind() != reflect.String {
+		return fmt.Errorf("encode %s: not plain data", v.Type())
+	}
+	keys := v.MapKeys()
+	slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+	e.out = append(e.out, '{')
+	for i, key := range keys {
+		if i > 0 {
+			e.out = append(e.out, ',')
+		}
+		e.text(key.String())
+		e.out = append(e.out, ':')
+		if err := e.value(v.MapIndex(key)); err != nil {
 			return err
 		}
 	}

@@ -41,9 +41,31 @@ func TestEncodeIsReadAgain(t *testing.T) {
 	}
 }
 
+func TestEncodeMaps(t *testing.T) {
+	one := uint32(1)
+	want := specs.LinuxResources{
+		Unified: map[string]string{"memory.high": "5\n", "": "\"", "a": ""},
+		Rdma:    map[string]specs.LinuxRdma{"mlx": {HcaHandles: &one}, "a": {}},
+	}
+	data, err := Encode(&want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := `{"rdma":{"a":{},"mlx":{"hcaHandles":1}},"unified":{"":"\"","a":"","memory.high":"5\u000a"}}`; string(data) != text {
+		t.Errorf("%s, want %s", data, text)
+	}
+	var got, std specs.LinuxResources
+	if err := DecodeInto(data, &got); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%s is read as %+v (%v)", data, got, err)
+	}
+	if err := json.Unmarshal(data, &std); err != nil || !reflect.DeepEqual(std, want) {
+		t.Errorf("encoding/json reads %s as %+v (%v)", data, std, err)
+	}
+}
+
 func TestEncodeRefusesWhatIsNotPlainData(t *testing.T) {
 	for _, v := range []any{
-		&struct{ M map[string]string }{map[string]string{"a": "b"}}, &struct{ F float64 }{1.5}, &struct{ A any }{1},
+		&struct{ M map[int]string }{map[int]string{1: "b"}}, &struct{ M map[string]any }{map[string]any{"a": 1}}, &struct{ F float64 }{1.5}, &struct{ A any }{1},
 	} {
 		if data, err := Encode(v); err == nil {
 			t.Errorf("%T was accepted: %s", v, data)

@@ -11,6 +11,8 @@
 //	state.json   the record, replaced atomically; readers need no lock
 //	gate         locked by init until it executes the user's program
 //	notify.sock  where init waits for start (package notify)
+//	process      what `exec` needs of the config; updates exclude each other by it
+//	resources    the limits in force, for the next `update`
 //
 // The container's lock is flock(2) on the directory itself. Whoever changes
 // something holds it; whoever only looks, or only sends a signal, never takes
