@@ -217,6 +217,9 @@ func TestErrors(t *testing.T) {
 		{[]string{"update", "--resources", "/nonexistent", "--mem-bw-schema", "MB:0=20", "web"}, `update: --mem-bw-schema: `},
 		{[]string{"update", "--resources", "/nonexistent", "web"}, "update --resources: open /nonexistent: no such file or directory"},
 		{[]string{"update", "--resources=/dev/null", "web"}, "update --resources: line 1, column 1: an object is expected"},
+		{[]string{"events", "--interval", "0", "web"}, "duration interval must be greater than 0"},
+		{[]string{"events", "--interval", "-1s", "--stats", "web"}, "duration interval must be greater than 0"},
+		{[]string{"events", "web", "--interval", "5"}, `--interval "5" is not a time`},
 		{[]string{"restore", "web"}, "restore is not built yet"},
 	} {
 		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {

@@ -23,6 +23,5 @@ func later(name, summary string) *verb {
 	}
 }
 
-func eventsVerb() *verb     { return later("events", "Show the resource usage and events of a container") }
 func checkpointVerb() *verb { return later("checkpoint", "Save a running container to disk") }
 func restoreVerb() *verb    { return later("restore", "Bring a saved container back to life") }

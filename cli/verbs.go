@@ -29,9 +29,9 @@ type verb struct {
 // the order of the help: a container's life first.
 func verbTable() []func() *verb {
 	return []func() *verb{
-		createVerb, startVerb, runVerb, execVerb, stateVerb, listVerb, psVerb, killVerb, pauseVerb, resumeVerb, updateVerb, deleteVerb,
+		createVerb, startVerb, runVerb, execVerb, stateVerb, listVerb, psVerb, eventsVerb, killVerb, pauseVerb, resumeVerb, updateVerb, deleteVerb,
 		specVerb, featuresVerb, helloVerb, versionVerb, helpVerb,
-		eventsVerb, checkpointVerb, restoreVerb,
+		checkpointVerb, restoreVerb,
 	}
 }
 

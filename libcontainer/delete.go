@@ -97,6 +97,9 @@ func (c *Container) remove(log *slog.Logger) error {
 		return err
 	}
 	defer cg.Close()
+	if err := c.dir.TellOOM(cg.OOMKills); err != nil {
+		log.Warn(err.Error())
+	}
 	if err := cg.Remove(); err != nil {
 		return err
 	}

@@ -238,7 +238,7 @@ func (d *Dir) Remove() error {
 		return err
 	}
 	// The record first: no reader finds one whose gate is already gone.
-	for _, name := range [...]string{recordName, newName, gateName, sockName, processName, resourcesName, newResources} {
+	for _, name := range [...]string{recordName, newName, gateName, sockName, processName, resourcesName, newResources, oomName} {
 		if err := unix.Unlinkat(d.FD(), name, 0); err != nil && err != unix.ENOENT {
 			return fmt.Errorf("container %q: remove %s/%s: %w", d.id, d.path, name, err)
 		}

@@ -13,6 +13,7 @@
 //	notify.sock  where init waits for start (package notify)
 //	process      what `exec` needs of the config; updates exclude each other by it
 //	resources    the limits in force, for the next `update`
+//	oom          only if `events` has watched: the last count, for it to find
 //
 // The container's lock is flock(2) on the directory itself. Whoever changes
 // something holds it; whoever only looks, or only sends a signal, never takes

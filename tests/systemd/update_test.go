@@ -1,6 +1,8 @@
 package systemd
 
 import (
+	"bufio"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -74,7 +76,7 @@ func TestUpdate(t *testing.T) {
 }
 
 // TestUserUpdate does it with an ordinary user's own systemd, where the kernel
-// takes no device program from gourd.
+// takes no device program from gourd; and watches for the OOM killer there.
 func TestUserUpdate(t *testing.T) {
 	u := tester(t)
 	unit := "gourd-" + u.slug + ".scope"
@@ -95,6 +97,29 @@ func TestUserUpdate(t *testing.T) {
 		t.Errorf("devices: %v, %s", err, out)
 	}
 
+	if out := u.gourd("events", "--stats", "c"); !strings.Contains(out, `"limit":33554432`) {
+		t.Errorf("stats: %s", out)
+	}
+	u.mayGourd("exec", "c", "dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1")
+	watch := u.command(u.line([]string{"events", "--interval", "1000h", "c"})...)
+	events, err := watch.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := watch.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// It tells of what was before it, and ends with the container.
+	told := bufio.NewReader(events)
+	if line, err := told.ReadString('\n'); line != `{"type":"oom","id":"c"}`+"\n" {
+		t.Errorf("events: %q, %v", line, err)
+	}
 	u.gourd("delete", "--force", "c")
+	if rest, err := io.ReadAll(told); err != nil || len(rest) > 0 {
+		t.Errorf("events, at the end: %q, %v", rest, err)
+	}
+	if err := watch.Wait(); err != nil {
+		t.Error(err)
+	}
 	u.wantNoUnit(unit)
 }
