@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,9 +25,34 @@ func (c *Cgroup) Remove() error {
 				return fmt.Errorf("remove cgroup %s: %w", c.rec.Path, err)
 			}
 		}
-		dirs = dirs[:len(dirs)-1]
+		// A parent may have been made by another gourd at the same time, and
+		// not have been marked yet when this one came by.
+		dirs = append(markedAbove(dirs[0]), dirs[:len(dirs)-1]...)
 	}
 	return removeParents(dirs)
+}
+
+// markedAbove returns the directories above dir that a gourd made, without one
+// in between that none made.
+func markedAbove(dir string) []string {
+	var dirs []string
+	for p := path.Dir(dir); p != "/"; p = path.Dir(p) {
+		fd, err := openDir(p)
+		if gone(err) {
+			continue
+		}
+		if err != nil {
+			break // above the mount of cgroup2
+		}
+		made := markOf(fd) != ""
+		unix.Close(fd)
+		if !made {
+			break
+		}
+		dirs = append(dirs, p)
+	}
+	slices.Reverse(dirs)
+	return dirs
 }
 
 // removeParents removes the directories, the last one first, as far as nobody
@@ -119,23 +145,7 @@ func RemoveHalfMade(dir, owner string) error {
 	case !gone(err):
 		return err
 	}
-	var parents []string
-	for p := path.Dir(dir); p != "/"; p = path.Dir(p) {
-		fd, err := openDir(p)
-		if gone(err) {
-			continue // it was killed on the way down
-		}
-		if err != nil {
-			break // above the mount of cgroup2
-		}
-		made := markOf(fd) != ""
-		unix.Close(fd)
-		if !made {
-			break
-		}
-		parents = append([]string{p}, parents...)
-	}
-	return removeParents(parents)
+	return removeParents(markedAbove(dir))
 }
 
 // markNames are the extended attributes by which one gourd knows the directories
