@@ -79,9 +79,6 @@ func TestHelp(t *testing.T) {
 			t.Errorf("create's help lacks %q:\n%s", want, create)
 		}
 	}
-	if strings.Contains(try(nil, "help", "kill").stdout, "--all") {
-		t.Error("kill's help shows the hidden --all")
-	}
 	for want, lines := range map[string][][]string{
 		overview: {{"--help"}, {"-h"}, {"help"}, {"--debug", "--help"}},
 		create:   {{"create", "--help"}, {"create", "-h"}, {"create", "web", "--bundle", "/b", "--help"}, {"--debug", "create", "-help"}},

@@ -2,7 +2,14 @@
 
 package cli
 
-import "github.com/urfave/cli/v2"
+import (
+	"errors"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/libcontainer"
+)
 
 func killVerb() *verb {
 	return &verb{
@@ -11,10 +18,11 @@ func killVerb() *verb {
 		operands: "CONTAINER-ID [SIGNAL]",
 		more: "SIGNAL is a name in any case, with or without SIG, or a number; the default is TERM. Signal 0\n" +
 			"only asks whether the process is there. Real-time signals are named RTMIN+3 or RTMAX-1.",
-		example: "gourd kill web KILL",
+		example: "gourd kill web KILL\ngourd kill machine RTMIN+3",
 		flags: func() []cli.Flag {
 			return []cli.Flag{
-				&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Hidden: true, Usage: "succeed also when the container does not run"},
+				&cli.BoolFlag{Name: "all", Aliases: []string{"a"}, Usage: "send it to all processes of the container; also succeed when it does not run"},
+				regexFlag(),
 			}
 		},
 		min: 1, max: 2,
@@ -29,12 +37,28 @@ func killVerb() *verb {
 			if err != nil {
 				return err
 			}
-			ctr, err := load(c)
+			root, err := stateRoot(c)
 			if err != nil {
 				return err
 			}
-			defer ctr.Close()
-			return ctr.Kill(sig, c.Bool("all"))
+			ids, err := selected(root, c.Args().Slice()[:1], c.Bool("regex"))
+			if err != nil {
+				return err
+			}
+			var errs []error
+			for _, id := range ids {
+				errs = append(errs, kill(root, id, sig, c.Bool("all")))
+			}
+			return errors.Join(errs...)
 		},
 	}
+}
+
+func kill(root, id string, sig unix.Signal, all bool) error {
+	ctr, err := libcontainer.Load(root, id)
+	if err != nil {
+		return err
+	}
+	defer ctr.Close()
+	return ctr.Kill(sig, all)
 }

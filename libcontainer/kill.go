@@ -3,6 +3,7 @@ package libcontainer
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -14,10 +15,14 @@ import (
 // Kill sends a signal to the container's init, 0 too, which only asks. A
 // SIGKILL to a container without a pid namespace of its own goes to all that
 // is in its cgroup, also when init has ended before: nothing else would end
-// them. all makes "container not running" a success, as --all always has.
+// them. all sends any signal to every process of the container, once, and
+// makes "container not running" a success, as --all always has.
 func (c *Container) Kill(sig unix.Signal, all bool) error {
 	if sig == unix.SIGKILL && !c.kept.PrivatePID {
 		return c.killCgroup()
+	}
+	if all && sig != unix.SIGKILL && len(c.kept.Cgroup.Made) > 0 {
+		return c.signalAll(sig)
 	}
 	status, err := c.Status()
 	if err != nil {
@@ -34,6 +39,29 @@ func (c *Container) Kill(sig unix.Signal, all bool) error {
 	}
 	if err != nil {
 		return fmt.Errorf("container %q: send signal %d to its init (pid %d): %w", c.rec.ID, sig, c.rec.InitPID, err)
+	}
+	return nil
+}
+
+// signalAll signals each process in the container's cgroup, and init if it has
+// left that. (In a cgroup that was there before, others may be.)
+func (c *Container) signalAll(sig unix.Signal) error {
+	cg, err := cgroups.Open(c.kept.Cgroup)
+	if err != nil {
+		return err
+	}
+	defer cg.Close()
+	pids, err := cg.Procs()
+	if err == nil {
+		err = cg.Signal(sig)
+	}
+	if err == nil && !slices.Contains(pids, c.rec.InitPID) {
+		if err = c.signalInit(sig); err == unix.ESRCH {
+			err = nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("container %q: send signal %d to all of it: %w", c.rec.ID, sig, err)
 	}
 	return nil
 }
