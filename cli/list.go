@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -72,21 +73,21 @@ func listContainers(root string, given bool) ([]libcontainer.State, error) {
 }
 
 func printIDs(w io.Writer, containers []libcontainer.State) error {
+	b := bufio.NewWriter(w)
 	for i := range containers {
-		if _, err := fmt.Fprintln(w, containers[i].ID); err != nil {
-			return err
-		}
+		fmt.Fprintln(b, containers[i].ID)
 	}
-	return nil
+	return b.Flush()
 }
 
 // printTable prints runc's columns with runc's spacing, which scripts cut at.
 func printTable(w io.Writer, containers []libcontainer.State) error {
-	t := tabwriter.NewWriter(w, 12, 1, 3, ' ', 0)
+	b := bufio.NewWriter(w) // tabwriter writes word by word
+	t := tabwriter.NewWriter(b, 12, 1, 3, ' ', 0)
 	fmt.Fprint(t, "ID\tPID\tSTATUS\tBUNDLE\tCREATED\tOWNER\n")
 	for i := range containers {
 		s := &containers[i]
 		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\n", s.ID, s.InitPID, s.Status, s.Bundle, s.Created.Format(time.RFC3339Nano), s.Owner)
 	}
-	return t.Flush()
+	return errors.Join(t.Flush(), b.Flush())
 }

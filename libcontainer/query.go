@@ -26,6 +26,11 @@ type State struct {
 // State tells what the container is and does. It takes no lock, so that a
 // hook may ask for its own container.
 func (c *Container) State() (*State, error) {
+	return c.state(owner)
+}
+
+// state is State with the owner's name as by owner.
+func (c *Container) state(owner func(uid int) string) (*State, error) {
 	status, err := c.Status()
 	if err != nil {
 		return nil, err
@@ -66,8 +71,17 @@ func List(root string) ([]State, error) {
 	}
 	var list []State
 	var errs []error
+	owners := map[int]string{} // a look-up may read all of /etc/passwd
+	known := func(uid int) string {
+		name, ok := owners[uid]
+		if !ok {
+			name = owner(uid)
+			owners[uid] = name
+		}
+		return name
+	}
 	for _, id := range ids {
-		s, err := stateOf(root, id)
+		s, err := stateOf(root, id, known)
 		switch {
 		case err == nil:
 			list = append(list, *s)
@@ -79,11 +93,11 @@ func List(root string) ([]State, error) {
 	return list, errors.Join(errs...)
 }
 
-func stateOf(root, id string) (*State, error) {
+func stateOf(root, id string, owner func(uid int) string) (*State, error) {
 	c, err := Load(root, id)
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
-	return c.State()
+	return c.state(owner)
 }
