@@ -86,6 +86,7 @@ func Exec(o ExecOptions) (code int, err error) {
 	if o.Detach {
 		return 0, nil
 	}
+	tty.listen()
 	ws, err := forward(child, signals.C, tty)
 	if err != nil {
 		return -1, err

@@ -1,6 +1,7 @@
 package libcontainer
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,7 +15,8 @@ import (
 type relay struct {
 	ours, inits *os.File    // the socket over which the container's terminal comes
 	host        *os.File    // the terminal that gourd runs in; nil: none
-	before      *term.State // its settings before raw mode
+	typed       bool        // host is standard input: people type there
+	before      *term.State // its settings before raw mode; nil: it never was raw
 	master      *os.File    // the container's terminal
 	output      chan struct{}
 }
@@ -28,7 +30,7 @@ func openRelay() (*relay, error) {
 	r := &relay{ours: os.NewFile(uintptr(p[0]), "terminal"), inits: os.NewFile(uintptr(p[1]), "terminal")}
 	for _, f := range []*os.File{os.Stdin, os.Stdout, os.Stderr} {
 		if term.IsTerminal(int(f.Fd())) {
-			r.host = f
+			r.host, r.typed = f, f == os.Stdin
 			break
 		}
 	}
@@ -36,7 +38,7 @@ func openRelay() (*relay, error) {
 }
 
 // start receives the container's terminal, gives it the size of ours, puts
-// ours into raw mode and begins to copy.
+// ours into raw mode and begins to copy what the container shows.
 func (r *relay) start() error {
 	if r == nil {
 		return nil
@@ -54,50 +56,124 @@ func (r *relay) start() error {
 	if err != nil {
 		return fmt.Errorf("receive the container's terminal: %w", err)
 	}
+	if err := unix.SetNonblock(fds[0], true); err != nil { // then hangUp ends a read that waits
+		return fmt.Errorf("set up the container's terminal: %w", err)
+	}
 	r.master = os.NewFile(uintptr(fds[0]), "/dev/ptmx")
 	// A new line is made into carriage return and new line once: by our
 	// terminal, or not at all where there is none.
 	if err := setFlag(r.master, func(t *unix.Termios) { t.Oflag &^= unix.ONLCR }); err != nil {
 		return fmt.Errorf("set up the container's terminal: %w", err)
 	}
-	if r.host != nil {
-		r.resize()
-		if r.before, err = term.MakeRaw(int(r.host.Fd())); err != nil {
-			return fmt.Errorf("put the terminal into raw mode: %w", err)
-		}
-		if err := setFlag(r.host, func(t *unix.Termios) { t.Oflag |= unix.OPOST }); err != nil {
-			return fmt.Errorf("put the terminal into raw mode: %w", err)
-		}
+	r.resize()
+	if err := r.raw(); err != nil {
+		return err
 	}
 	r.output = make(chan struct{})
 	go func() {
 		defer close(r.output)
-		io.Copy(os.Stdout, r.master) // ends with EIO when the last slave is closed
+		if _, err := io.Copy(os.Stdout, r.master); err != nil && !errors.Is(err, unix.EIO) {
+			r.hangUp() // nobody sees it any more; EIO says that the last slave was closed
+		}
 	}()
-	go r.input() // ends with the process: a read of stdin cannot be cut short
 	return nil
 }
 
+// raw makes what is typed at our terminal reach the container as it is, Ctrl-C
+// and Ctrl-Z too. Where nobody types, as after a pipe, the terminal goes on to
+// serve us: there Ctrl-C is a signal. In the background it is somebody else's;
+// resume tries again.
+func (r *relay) raw() error {
+	if !r.typed || !r.foreground() {
+		return nil
+	}
+	before, err := term.MakeRaw(int(r.host.Fd()))
+	if err != nil {
+		return fmt.Errorf("put the terminal into raw mode: %w", err)
+	}
+	if r.before == nil {
+		r.before = before
+	}
+	if err := setFlag(r.host, func(t *unix.Termios) { t.Oflag |= unix.OPOST }); err != nil {
+		return fmt.Errorf("put the terminal into raw mode: %w", err)
+	}
+	return nil
+}
+
+// foreground is whether the terminal takes settings from us: we are in its
+// foreground, or it is not the one that controls us.
+func (r *relay) foreground() bool {
+	pgrp, err := unix.IoctlGetInt(int(r.host.Fd()), unix.TIOCGPGRP)
+	return err != nil || pgrp == unix.Getpgrp()
+}
+
+// resume is for when gourd was stopped and goes on: the shell has taken the
+// terminal back in between.
+func (r *relay) resume() {
+	if r == nil || r.host == nil || r.master == nil {
+		return
+	}
+	_ = r.raw() // it is only less comfortable without
+	r.resize()
+}
+
+// listen begins to copy what is typed. It is called when the container runs and
+// nobody waits for a lock: in the background, reading the terminal stops gourd.
+func (r *relay) listen() {
+	if r != nil {
+		go r.input() // ends with the process: a read of stdin cannot be cut short
+	}
+}
+
 // input copies stdin to the container's terminal, and its end: a reader there
-// sees it as if it had been typed.
+// sees it as if it had been typed. But nobody types the end of a raw terminal:
+// there it is the terminal itself that is gone.
 func (r *relay) input() {
-	if _, err := io.Copy(r.master, os.Stdin); err != nil {
+	_, err := io.Copy(r.master, os.Stdin)
+	if r.typed {
+		r.hangUp()
+		return
+	}
+	if err != nil {
 		return // the container has ended
 	}
-	t, err := unix.IoctlGetTermios(int(r.master.Fd()), unix.TCGETS)
+	var t *unix.Termios
+	err = control(r.master, func(fd int) (err error) {
+		t, err = unix.IoctlGetTermios(fd, unix.TCGETS)
+		return err
+	})
 	if err == nil && t.Lflag&unix.ICANON != 0 {
 		_, _ = r.master.Write(t.Cc[unix.VEOF : unix.VEOF+1]) // likewise
 	}
 }
 
+// hangUp takes the container's terminal away, as ours has been: its processes
+// get SIGHUP, and read an end.
+func (r *relay) hangUp() { r.master.Close() }
+
 // setFlag changes the settings of a terminal.
 func setFlag(tty *os.File, change func(*unix.Termios)) error {
-	t, err := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS)
+	return control(tty, func(fd int) error {
+		t, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+		if err != nil {
+			return err
+		}
+		change(t)
+		return unix.IoctlSetTermios(fd, unix.TCSETS, t)
+	})
+}
+
+// control calls do with the fd of f, unless f is closed, and leaves it
+// non-blocking.
+func control(f *os.File, do func(fd int) error) error {
+	c, err := f.SyscallConn()
 	if err != nil {
 		return err
 	}
-	change(t)
-	return unix.IoctlSetTermios(int(tty.Fd()), unix.TCSETS, t)
+	if cerr := c.Control(func(fd uintptr) { err = do(int(fd)) }); cerr != nil {
+		return cerr
+	}
+	return err
 }
 
 // resize gives the container's terminal the size of ours.
@@ -106,7 +182,7 @@ func (r *relay) resize() {
 		return
 	}
 	if ws, err := unix.IoctlGetWinsize(int(r.host.Fd()), unix.TIOCGWINSZ); err == nil {
-		_ = unix.IoctlSetWinsize(int(r.master.Fd()), unix.TIOCSWINSZ, ws) // only a size
+		_ = control(r.master, func(fd int) error { return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, ws) }) // only a size
 	}
 }
 
@@ -118,12 +194,12 @@ func (r *relay) drain() {
 	}
 }
 
-// close gives our terminal its settings back.
+// close gives our terminal its settings back, unless it is in other hands.
 func (r *relay) close() {
 	if r == nil {
 		return
 	}
-	if r.before != nil {
+	if r.before != nil && r.foreground() {
 		_ = term.Restore(int(r.host.Fd()), r.before) // it may be gone: nothing to restore then
 	}
 	for _, f := range []*os.File{r.ours, r.inits, r.master} {

@@ -54,10 +54,10 @@ func Run(o RunOptions) (code int, err error) {
 	if !o.Detach && !o.Keep {
 		defer func() { err = errors.Join(err, c.deleteAfterRun(log)) }()
 	}
+	signals.ready() // a change of the window's size is told from here on
 	if err := tty.start(); err != nil {
 		return -1, c.abandon(err, o.Detach || o.Keep, log)
 	}
-	signals.ready()
 	if err := c.release(log); err != nil {
 		return -1, c.abandon(err, o.Detach || o.Keep, log)
 	}
@@ -67,6 +67,7 @@ func Run(o RunOptions) (code int, err error) {
 	if o.Detach {
 		return 0, nil
 	}
+	tty.listen()
 	ws, err := forward(c.init, signals.C, tty)
 	if err != nil {
 		return -1, err
@@ -133,6 +134,9 @@ func forward(child *nsenter.Child, signals <-chan os.Signal, tty *relay) (unix.W
 			case sig == unix.SIGWINCH && tty != nil:
 				tty.resize()
 			case forwarded(sig):
+				if sig == unix.SIGCONT {
+					tty.resume()
+				}
 				pass(child, sig)
 			}
 		}

@@ -14,8 +14,25 @@ var ending = [...]os.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGQUIT
 // likely are the others that somebody sends to a run or an exec in the
 // foreground, or that would end it while its container lives on.
 var likely = [...]os.Signal{
-	unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH, unix.SIGPIPE, unix.SIGALRM, unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU, unix.SIGCONT, unix.SIGABRT,
+	unix.SIGUSR1, unix.SIGUSR2, unix.SIGWINCH, unix.SIGPIPE, unix.SIGALRM, unix.SIGTSTP, unix.SIGCONT, unix.SIGABRT,
 }
+
+// others are the rest: the real-time ones, and what nobody sends. Not among
+// them are SIGTTIN and SIGTTOU, the terminal's answer when gourd itself uses it
+// from the background: were they caught, the kernel would repeat the call and
+// the signal without end, where a program is meant to be stopped.
+func others() []os.Signal {
+	var list []os.Signal
+	for sig := unix.Signal(1); sig <= lastSignal; sig++ {
+		if sig != unix.SIGTTIN && sig != unix.SIGTTOU {
+			list = append(list, sig)
+		}
+	}
+	return list
+}
+
+// lastSignal is SIGRTMAX, the same on every architecture that gourd builds for.
+const lastSignal = 64
 
 // catcher takes the signals that are meant for a container.
 type catcher struct {
@@ -33,7 +50,7 @@ func catch() *catcher {
 	go func() {
 		signal.Notify(c.C, likely[:]...)
 		close(c.armed)
-		signal.Notify(c.C) // the real-time ones, and what nobody sends
+		signal.Notify(c.C, others()...)
 	}()
 	return c
 }

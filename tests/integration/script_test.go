@@ -160,5 +160,6 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"console":   cmdConsole,
 		"pidfd":     cmdPidfd,
 		"agent":     cmdAgent,
+		"terminal":  cmdTerminal,
 	}
 }

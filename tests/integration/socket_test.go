@@ -23,7 +23,9 @@ type fdSocket struct {
 }
 
 func (s *fdSocket) close() {
-	s.listener.Close()
+	if s.listener != nil { // a terminal has none
+		s.listener.Close()
+	}
 	if s.file != nil {
 		s.file.Close()
 	}
