@@ -26,6 +26,7 @@ func deleteVerb() *verb {
 			}
 		},
 		min: 1, max: -1,
+		operandKinds: []operand{operandContainer},
 		run: func(p *program, c *cli.Context) error {
 			root, err := stateRoot(c)
 			if err != nil {

@@ -29,6 +29,7 @@ func execVerb() *verb {
 		example: "gourd exec --tty web sh\ngourd exec --user 1000:1000 --env LANG=C web ls -l /srv",
 		flags:   execFlags,
 		min:     1, max: -1,
+		operandKinds:  []operand{operandContainer},
 		stopAtOperand: true,
 		run:           execute,
 	}

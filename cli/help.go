@@ -13,11 +13,12 @@ import (
 
 func helpVerb() *verb {
 	return &verb{
-		name:     "help",
-		summary:  "Show the commands, or what one of them does",
-		operands: "[COMMAND]",
-		example:  "gourd help create",
-		max:      1,
+		name:         "help",
+		summary:      "Show the commands, or what one of them does",
+		operands:     "[COMMAND]",
+		example:      "gourd help create",
+		max:          1,
+		operandKinds: []operand{operandCommand},
 		run: func(p *program, c *cli.Context) error {
 			name := c.Args().First()
 			if name == "" {

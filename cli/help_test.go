@@ -68,7 +68,7 @@ func TestFlags(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	overview := try(nil).stdout
-	for _, want := range []string{"Usage: gourd [GLOBAL OPTIONS] COMMAND", "\n  create     Create a container", "      --root DIR ", "  -v, --version ", "gourd spec --hello"} {
+	for _, want := range []string{"Usage: gourd [GLOBAL OPTIONS] COMMAND", "\n  create       Create a container", "      --root DIR ", "  -v, --version ", "gourd spec --hello"} {
 		if !strings.Contains(overview, want) {
 			t.Errorf("the overview lacks %q:\n%s", want, overview)
 		}

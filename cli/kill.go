@@ -26,6 +26,7 @@ func killVerb() *verb {
 			}
 		},
 		min: 1, max: 2,
+		operandKinds:  []operand{operandContainer, operandSignal},
 		stopAtOperand: true,
 		run: func(_ *program, c *cli.Context) error {
 			// The signal first: a wrong one is wrong for any container.

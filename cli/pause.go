@@ -12,6 +12,7 @@ func pauseVerb() *verb {
 		more:     "The processes are frozen with their cgroup, and do not notice it.",
 		example:  "gourd pause web",
 		min:      1, max: 1,
+		operandKinds: []operand{operandContainer},
 		run: func(_ *program, c *cli.Context) error {
 			ctr, err := load(c)
 			if err != nil {
@@ -30,6 +31,7 @@ func resumeVerb() *verb {
 		operands: "CONTAINER-ID",
 		example:  "gourd resume web",
 		min:      1, max: 1,
+		operandKinds: []operand{operandContainer},
 		run: func(_ *program, c *cli.Context) error {
 			ctr, err := load(c)
 			if err != nil {

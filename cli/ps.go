@@ -29,6 +29,7 @@ func psVerb() *verb {
 			}
 		},
 		min: 1, max: -1,
+		operandKinds:  []operand{operandContainer},
 		stopAtOperand: true,
 		run:           ps,
 	}

@@ -60,11 +60,16 @@ func stateRoot(c *cli.Context) (string, error) {
 	if c.IsSet("root") {
 		return givenRoot(c.String("root"))
 	}
+	return defaultStateRoot(), nil
+}
+
+// defaultStateRoot is the directory for who calls, where none is given.
+func defaultStateRoot() string {
 	xdg := os.Getenv("XDG_RUNTIME_DIR")
 	if xdg == "" || !ownRuntimeDir(os.Geteuid(), os.Getenv("USER")) {
-		return defaultRoot, nil
+		return defaultRoot
 	}
-	return filepath.Join(xdg, "gourd"), nil
+	return filepath.Join(xdg, "gourd")
 }
 
 // ownRuntimeDir tells whether XDG_RUNTIME_DIR is where to keep state. Real root

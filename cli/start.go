@@ -12,6 +12,7 @@ func startVerb() *verb {
 		more:     "start returns when the process has been executed, or with the reason why it could not be.",
 		example:  "gourd start web",
 		min:      1, max: 1,
+		operandKinds: []operand{operandContainer},
 		run: func(p *program, c *cli.Context) error {
 			ctr, err := load(c)
 			if err != nil {

@@ -17,6 +17,7 @@ func stateVerb() *verb {
 			"adds: rootfs, created, owner. The status is creating, created, running, paused or stopped.",
 		example: "gourd state web",
 		min:     1, max: 1,
+		operandKinds: []operand{operandContainer},
 		run: func(p *program, c *cli.Context) error {
 			ctr, err := load(c)
 			if err != nil {

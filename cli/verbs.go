@@ -18,6 +18,10 @@ type verb struct {
 	flags    func() []cli.Flag
 	min, max int // how many operands; max -1: any number
 
+	// operandKinds are what the operands are, for the shells' completion; where
+	// there may be any number, the last one goes for the rest.
+	operandKinds []operand
+
 	stopAtOperand bool // flags end at the first operand: the rest is for another program
 	anyArgs       bool // no flag is looked at: all is operands
 	hidden        bool // not in the list of commands
@@ -30,8 +34,9 @@ type verb struct {
 func verbTable() []func() *verb {
 	return []func() *verb{
 		createVerb, startVerb, runVerb, execVerb, stateVerb, listVerb, psVerb, eventsVerb, killVerb, pauseVerb, resumeVerb, updateVerb, deleteVerb,
-		specVerb, featuresVerb, helloVerb, versionVerb, helpVerb,
+		specVerb, featuresVerb, helloVerb, completionVerb, versionVerb, helpVerb,
 		checkpointVerb, restoreVerb,
+		completeVerb,
 	}
 }
 
@@ -65,6 +70,10 @@ func findVerb(name string) *verb {
 		return featuresVerb()
 	case "hello":
 		return helloVerb()
+	case "completion":
+		return completionVerb()
+	case completeVerbName:
+		return completeVerb()
 	case "version":
 		return versionVerb()
 	case "help":
