@@ -23,7 +23,7 @@ RUNTIME ?= $(CURDIR)/bin/gourd
 SUITES := ./tests/integration ./tests/engines
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-unit test-libseccomp test-fuzz test-mutations bench-seccomp test-integration test-engines test-oracle test-vm test-vm-full test-host script lint cross deps clean
+.PHONY: help build man demo test test-unit test-libseccomp test-fuzz test-mutations bench-seccomp test-integration test-engines test-oracle test-vm test-vm-full test-host script lint cross deps clean
 
 help: ## this text
 	@echo 'gourd, a container runtime. What can be made:'
@@ -33,6 +33,9 @@ help: ## this text
 
 build: ## bin/gourd, the static binary
 	$(GO) build $(BUILD_FLAGS) -ldflags '-s -w' -o bin/gourd .
+
+man: build ## bin/man, the manual pages
+	bin/gourd help --man bin/man
 
 demo: build ## build, then run a first container, which says what it sees
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \

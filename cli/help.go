@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -13,14 +14,26 @@ import (
 
 func helpVerb() *verb {
 	return &verb{
-		name:         "help",
-		summary:      "Show the commands, or what one of them does",
-		operands:     "[COMMAND]",
-		example:      "gourd help create",
+		name:     "help",
+		summary:  "Show the commands, or what one of them does",
+		operands: "[COMMAND]",
+		more:     "With --man the same is written as manual pages, one for each command; read one with \"man -l\".",
+		example:  "gourd help create\ngourd help --man /usr/local/share/man/man8",
+		flags: func() []cli.Flag {
+			return []cli.Flag{
+				&cli.StringFlag{Name: "man", Usage: "write manual pages into the directory `DIR`"},
+			}
+		},
 		max:          1,
 		operandKinds: []operand{operandCommand},
 		run: func(p *program, c *cli.Context) error {
 			name := c.Args().First()
+			if dir := c.String("man"); dir != "" {
+				if name != "" {
+					return &usageError{helpVerb(), errors.New("--man writes the pages of all commands: give no COMMAND")}
+				}
+				return writeManPages(dir)
+			}
 			if name == "" {
 				return printHelp(p.stdout, globalFlags())
 			}
