@@ -34,7 +34,7 @@ type verb struct {
 func verbTable() []func() *verb {
 	return []func() *verb{
 		createVerb, startVerb, runVerb, execVerb, stateVerb, listVerb, psVerb, eventsVerb, killVerb, pauseVerb, resumeVerb, updateVerb, deleteVerb,
-		specVerb, featuresVerb, helloVerb, completionVerb, versionVerb, helpVerb,
+		specVerb, validateVerb, doctorVerb, featuresVerb, helloVerb, completionVerb, versionVerb, helpVerb,
 		checkpointVerb, restoreVerb,
 		completeVerb,
 	}
@@ -70,6 +70,10 @@ func findVerb(name string) *verb {
 		return featuresVerb()
 	case "hello":
 		return helloVerb()
+	case "validate":
+		return validateVerb()
+	case "doctor":
+		return doctorVerb()
 	case "completion":
 		return completionVerb()
 	case completeVerbName:

@@ -11,8 +11,8 @@ import (
 	"github.com/gourd-oci/gourd/nsenter"
 )
 
-// namespaceFlag returns the clone flag of a namespace type, 0 for an unknown one.
-func namespaceFlag(t specs.LinuxNamespaceType) uintptr {
+// NamespaceFlag returns the clone flag of a namespace type, 0 for an unknown one.
+func NamespaceFlag(t specs.LinuxNamespaceType) uintptr {
 	switch t {
 	case specs.PIDNamespace:
 		return unix.CLONE_NEWPID
@@ -39,7 +39,7 @@ func namespaceFlag(t specs.LinuxNamespaceType) uintptr {
 func compileEnter(s *specs.Spec, facts *host.Facts, d *defect.List) Enter {
 	var e Enter
 	for i, ns := range s.Linux.Namespaces {
-		flag := namespaceFlag(ns.Type)
+		flag := NamespaceFlag(ns.Type)
 		if ns.Path != "" {
 			e.Join = append(e.Join, Join{Flag: flag, Path: ns.Path, From: fmt.Sprintf("linux.namespaces[%d].path", i)})
 		} else {
