@@ -41,7 +41,7 @@ func FindRuntime() (Runtime, error) {
 
 // notYet are the features that gourd is still to get, so that the scripts for
 // them are ready: [has:NAME] is false for it.
-var notYet = []string{}
+var notYet = []string{"checkpoint"}
 
 // Condition answers what scripts ask in brackets:
 //
@@ -74,10 +74,13 @@ func (rt Runtime) Condition(cond string) (bool, error) {
 	case "ns":
 		_, err := os.Lstat("/proc/self/ns/" + name)
 		return err == nil, nil
+	case "lsm":
+		return hasLSM(name)
 	}
 	return false, fmt.Errorf("unknown condition %q", cond)
 }
 
+// hasLSM tells whether a security module is enabled.
 func hasLSM(name string) (bool, error) {
 	switch name {
 	case "apparmor":
