@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/internal/linux"
 )
 
 // Kill sends SIGKILL to everything in and below the cgroup, whatever it forks
@@ -79,7 +81,7 @@ func (c *Cgroup) killFrozen() error {
 // awaitEmptyOrOthers waits until none of pids is left in the cgroup.
 func (c *Cgroup) awaitEmptyOrOthers(pids []int, deadline time.Time) error {
 	for _, pid := range pids {
-		fd, err := unix.PidfdOpen(pid, 0)
+		fd, err := linux.PidfdOpen(pid)
 		if errors.Is(err, unix.ESRCH) {
 			continue
 		}

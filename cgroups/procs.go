@@ -10,6 +10,8 @@ import (
 	"strconv"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/internal/linux"
 )
 
 // Procs returns the pids of the processes in the cgroup and below it, in
@@ -75,7 +77,7 @@ func (c *Cgroup) Signal(sig unix.Signal) error {
 		}
 	}()
 	for _, pid := range pids {
-		fd, err := unix.PidfdOpen(pid, 0)
+		fd, err := linux.PidfdOpen(pid)
 		if errors.Is(err, unix.ESRCH) {
 			continue
 		}

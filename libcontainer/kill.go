@@ -82,7 +82,7 @@ func (c *Container) initPidfd() (int, error) {
 	if c.rec.InitPID == 0 {
 		return -1, unix.ESRCH
 	}
-	fd, err := unix.PidfdOpen(c.rec.InitPID, 0)
+	fd, err := linux.PidfdOpen(c.rec.InitPID)
 	if err != nil {
 		return -1, err
 	}
