@@ -66,7 +66,7 @@ func compatRows(t *testing.T) []compatRow {
 // dashes, aliases included. ok is false if there is no such verb, or it is only
 // known by name.
 func ownFlags(verb string) (flags []string, ok bool) {
-	list := []cli.Flag{}
+	var list []cli.Flag
 	if verb == "" {
 		list = append(globalFlags(), &cli.BoolFlag{Name: "version", Aliases: []string{"v"}}, &cli.BoolFlag{Name: "help", Aliases: []string{"h"}})
 	} else {
