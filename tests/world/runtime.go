@@ -74,8 +74,6 @@ func (rt Runtime) Condition(cond string) (bool, error) {
 	case "ns":
 		_, err := os.Lstat("/proc/self/ns/" + name)
 		return err == nil, nil
-	case "lsm":
-		return hasLSM(name)
 	}
 	return false, fmt.Errorf("unknown condition %q", cond)
 }
