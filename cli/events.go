@@ -29,7 +29,8 @@ func eventsVerb() *verb {
 				&cli.BoolFlag{Name: "stats", Usage: "show the stats of now, once"},
 			}
 		},
-		min: 1, max: 1,
+		operandKinds: []operand{operandContainer},
+		min:          1, max: 1,
 		run: events,
 	}
 }

@@ -40,7 +40,8 @@ func updateVerb() *verb {
 			}
 			return list
 		},
-		min: 1, max: 1,
+		operandKinds: []operand{operandContainer},
+		min:          1, max: 1,
 		run: update,
 	}
 }
