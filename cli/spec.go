@@ -46,10 +46,7 @@ func writeSpec(p *program, c *cli.Context) error {
 	if !c.Bool("hello") {
 		return writeConfig(bundle, spec.Example(c.Bool("rootless")))
 	}
-	if c.Bool("rootless") {
-		return &usageError{specVerb(), errors.New("--hello and --rootless cannot be given together yet")}
-	}
-	return writeHello(bundle)
+	return writeHello(bundle, spec.Hello(c.Bool("rootless")))
 }
 
 // writeConfig writes bundle/config.json, which must not exist.
@@ -78,7 +75,7 @@ func writeConfig(bundle string, s *specs.Spec) (err error) {
 
 // writeHello makes a bundle whose root filesystem holds gourd alone. The config
 // is written last: where it is, the bundle is whole.
-func writeHello(bundle string) (err error) {
+func writeHello(bundle string, config *specs.Spec) error {
 	if _, err := os.Lstat(filepath.Join(bundle, configName)); err == nil {
 		return fmt.Errorf("%s exists already; remove it first: %w", filepath.Join(bundle, configName), os.ErrExist)
 	}
@@ -89,7 +86,7 @@ func writeHello(bundle string) (err error) {
 	if err := copySelf(filepath.Join(rootfs, "gourd")); err != nil {
 		return err
 	}
-	return writeConfig(bundle, spec.Hello())
+	return writeConfig(bundle, config)
 }
 
 // copySelf copies the running program to name, which must not exist: another

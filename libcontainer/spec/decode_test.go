@@ -30,7 +30,7 @@ func samples(t testing.TB) map[string][]byte {
 		}
 		m[f] = b
 	}
-	for name, s := range map[string]*specs.Spec{"example": Example(false), "rootless": Example(true), "hello": Hello()} {
+	for name, s := range map[string]*specs.Spec{"example": Example(false), "rootless": Example(true), "hello": Hello(false)} {
 		b, err := json.MarshalIndent(s, "", "\t")
 		if err != nil {
 			t.Fatal(err)

@@ -102,10 +102,11 @@ func makeRootless(s *specs.Spec) {
 
 // Hello returns the config that `gourd spec --hello` writes, for a rootfs that
 // holds nothing but gourd's own binary: it runs `/gourd hello`, which prints
-// what a container sees. Every namespace is new except the user namespace:
-// another root could not traverse to a bundle in a directory of root's.
-func Hello() *specs.Spec {
-	s := Example(false)
+// what a container sees. Every namespace is new except the user namespace, for
+// another root could not traverse to a bundle in a directory of root's; the
+// rootless one is as Example has it.
+func Hello(rootless bool) *specs.Spec {
+	s := Example(rootless)
 	s.Process.Terminal = false
 	s.Process.Args = []string{"/gourd", "hello"}
 	s.Process.Env = []string{exampleEnvPath}

@@ -142,12 +142,15 @@ func TestExampleIsRuncs(t *testing.T) {
 }
 
 func TestHello(t *testing.T) {
-	s := Hello()
+	s := Hello(false)
 	if s.Process.Terminal || !reflect.DeepEqual(s.Process.Args, []string{"/gourd", "hello"}) {
 		t.Errorf("process %+v", s.Process)
 	}
 	if len(s.Linux.Namespaces) != 7 {
 		t.Errorf("namespaces %v", s.Linux.Namespaces)
+	}
+	if s := Hello(true); len(s.Linux.UIDMappings) != 1 || s.Process.Args[0] != "/gourd" || s.Process.Terminal {
+		t.Errorf("rootless: maps %v, process %+v", s.Linux.UIDMappings, s.Process)
 	}
 }
 
