@@ -15,8 +15,10 @@ ARCHES := amd64 arm64 riscv64
 # How long each fuzz target runs.
 FUZZTIME ?= 2s
 
-# One script of tests/integration alone: make script SCRIPT=kill RUNTIME=runc
+# One script of tests/integration alone: make script SCRIPT=kill RUNTIME=runc,
+# or in another way: WAY=userns, WAY=rootless
 SCRIPT  ?= .
+WAY     ?= root
 RUNTIME ?= $(CURDIR)/bin/gourd
 
 # Suites that drive the built binary, as root; all other packages are unit tests.
@@ -78,15 +80,15 @@ test-vm: build ## in a virtual machine: what only it can show (cgroup v2 control
 	tests/vm/install-deps
 	$(GO) run -tags $(TAGS) ./tests/vm --gourd bin/gourd
 
-test-vm-full: build deps ## every script in the virtual machine; the report goes to docs/results
+test-vm-full: build deps ## every script in the virtual machine, in every way; the report goes to docs/results
 	tests/vm/install-deps
 	$(GO) run -tags $(TAGS) ./tests/vm --full --gourd bin/gourd
 
 test-host: build deps ## every script on this host, which must have a pure cgroup v2
 	$(GO) run -tags $(TAGS) ./tests/vm --host --gourd bin/gourd
 
-script: ## one integration script: make script SCRIPT=kill [RUNTIME=runc]
-	GOURD_RUNTIME=$(RUNTIME) $(GO) test -count=1 -v ./tests/integration -run 'TestScripts/^$(SCRIPT)$$'
+script: ## one integration script: make script SCRIPT=kill [RUNTIME=runc] [WAY=rootless]
+	GOURD_TEST_WAY=$(WAY) GOURD_RUNTIME=$(RUNTIME) $(GO) test -count=1 -v ./tests/integration -run 'TestScripts/^$(SCRIPT)$$'
 
 lint: cross ## gofmt, go vet, staticcheck, and a build for every architecture
 	@bad=$$(gofmt -l .) && if [ -n "$$bad" ]; then echo "gofmt would change:" $$bad; exit 1; fi

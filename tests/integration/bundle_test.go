@@ -43,6 +43,7 @@ func cmdBundle(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	edits := append([]string{`.process.terminal = false | .root.readonly = false | .hostname = "box"`}, args[1:]...)
 	edit(ts, dir, edits)
+	addUserns(ts, dir)
 }
 
 // cmdConfig is "config DIR JQ...": edits the bundle's config.json.
@@ -58,10 +59,12 @@ func cmdConfig(ts *testscript.TestScript, neg bool, args []string) {
 func edit(ts *testscript.TestScript, dir string, expressions []string) {
 	file := filepath.Join(dir, "config.json")
 	var vars []string
-	for _, v := range []string{"WORK", "ROOT", "PID"} {
+	for _, v := range []string{"WORK", "ROOT", "PID", "OWNER"} {
 		vars = append(vars, "--arg", v, ts.Getenv(v))
 	}
-	cmd := exec.Command("jq", append(vars, prelude+strings.Join(expressions, " | "), file)...)
+	words, err := driverOf(ts).ways.define()
+	ts.Check(err)
+	cmd := exec.Command("jq", append(vars, prelude+words+strings.Join(expressions, " | "), file)...)
 	var out, said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &said
 	if err := cmd.Run(); err != nil {

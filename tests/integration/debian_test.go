@@ -8,8 +8,8 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/gourd-oci/gourd/tests/world"
 	"github.com/rogpeppe/go-internal/testscript"
-	"golang.org/x/sys/unix"
 )
 
 // cmdDebian is "debian DIR [JQ]...": a bundle in DIR whose rootfs is a Debian
@@ -55,20 +55,25 @@ func cmdPodman(ts *testscript.TestScript, neg bool, args []string) {
 // debian makes the bundle with an engine's config.
 func debian(ts *testscript.TestScript, dir, config string, edits []string) {
 	dir = ts.MkAbs(dir)
-	lower, err := debianRootfs()
-	ts.Check(err)
-	rootfs, upper, work := filepath.Join(dir, "rootfs"), filepath.Join(dir, "upper"), filepath.Join(dir, "work")
-	for _, d := range []string{rootfs, upper, work} {
-		ts.Check(os.MkdirAll(d, 0o755))
-	}
-	ts.Check(unix.Mount("overlay", rootfs, "overlay", 0,
-		fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", lower, upper, work)))
 	d := driverOf(ts)
-	d.mounts = append(d.mounts, rootfs)
+	rootfs := "rootfs"
+	if d.ways.way == world.Rootless {
+		rootfs = readyDebian + "/rootfs"
+		ts.Check(os.MkdirAll(dir, 0o755))
+	} else {
+		mounts, err := mountDebian(dir, d.ways)
+		d.mounts = append(d.mounts, mounts...)
+		ts.Check(err)
+	}
 	text, err := os.ReadFile(filepath.Join("testdata", config))
 	ts.Check(err)
 	ts.Check(os.WriteFile(filepath.Join(dir, "config.json"), text, 0o644))
-	edit(ts, dir, edits)
+	ready := []string{fmt.Sprintf(".root.path = %q", rootfs)}
+	if d.ways.uids != nil { // Docker does not open ping to all groups there are in a user namespace: most are not there
+		ready = append(ready, `.linux.sysctl |= with_entries(select(.value != "0 2147483647"))`)
+	}
+	edit(ts, dir, append(ready, edits...))
+	addUserns(ts, dir)
 }
 
 // writeFiles writes files below $WORK/dir.

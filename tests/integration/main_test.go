@@ -14,7 +14,7 @@ func TestMain(m *testing.M) {
 	world.Main(m, map[string]world.Inside{
 		"script":   runScript,
 		"via init": runViaInit,
-	})
+	}, prepareDebian)
 }
 
 // TestScripts runs every script of testdata. One alone:

@@ -164,18 +164,27 @@ func startRuntime(ts *testscript.TestScript, args []string) *job {
 	if i := slices.Index(rest, "exec"); i == 2 && os.Getenv(viaInitEnv) != "" {
 		rest = slices.Insert(rest, i+1, os.Getenv(viaInitEnv))
 	}
+	// Who runs containers in a user namespace gives them their standard output.
+	own := func(f *os.File) {
+		if d.ways.way == world.Userns {
+			ts.Check(f.Chown(d.ways.uids[0].HostID, d.ways.gids[0].HostID))
+		}
+	}
 	stdin, err := os.Open(in)
 	ts.Check(err)
 	defer stdin.Close()
 	stdout, err := os.OpenFile(j.out, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	ts.Check(err)
 	defer stdout.Close()
+	own(stdout)
 	stderr := stdout
 	if j.errOut != j.out {
 		stderr, err = os.OpenFile(j.errOut, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 		ts.Check(err)
 		defer stderr.Close()
+		own(stderr)
 	}
+	settleIDs(ts)
 	j.cmd = exec.Command(d.runtime.Path, rest...)
 	j.cmd.Dir = ts.MkAbs(".")
 	j.cmd.Stdin, j.cmd.Stdout, j.cmd.Stderr = stdin, stdout, stderr

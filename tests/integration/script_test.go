@@ -11,13 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// scratch is where scripts work: the world's own, and short, since socket
-// paths are.
-const scratch = "/run/w"
-
 // A driver is what the commands of one script share.
 type driver struct {
 	runtime world.Runtime
+	ways    ways
 	work    string               // $WORK
 	jobs    map[string]*job      // runtimes in the background
 	sockets map[string]*fdSocket // console and pidfd sockets
@@ -38,10 +35,7 @@ func runScript(t *world.T, script string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(scratch, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Setenv("GOTMPDIR", scratch); err != nil { // where testscript makes $WORK
+	if err := os.Setenv("GOTMPDIR", world.Scratch); err != nil { // where testscript makes $WORK
 		t.Fatal(err)
 	}
 	before, err := world.Take("/run")
@@ -66,7 +60,9 @@ func runScript(t *world.T, script string) {
 	}
 	for _, line := range left {
 		switch {
-		case strings.HasPrefix(line, "+ file /run/"+rt.Kind+" "): // the default state directory may stay, empty
+		case strings.HasPrefix(line, "+ file /run/"+rt.Kind+" "), // the default state directory may stay, empty
+			strings.HasPrefix(line, "+ file "+os.Getenv("XDG_RUNTIME_DIR")+"/"+rt.Kind+" "):
+		case strings.HasPrefix(line, "+ file "+world.Scratch+"/") && os.Geteuid() != 0: // files of the containers' ids stay
 		case rt.Kind == "runc": // known to leave a cgroup when a process in it is slow to end
 			t.Logf("left behind: %s", line)
 		default:
@@ -80,9 +76,19 @@ func runScript(t *world.T, script string) {
 //	RUNTIME, KIND  the command under test and what it is: runc or gourd
 //	ROOT           the state directory that `runtime` uses
 //	VIA            what a shell of the script adds to an exec; see viaInitEnv
+//	OWNER          the name of the user whose the runtime is
 func setUp(e *testscript.Env, rt world.Runtime) error {
+	w, err := newWays()
+	if err != nil {
+		return err
+	}
+	owner := "root"
+	if w.way == world.Rootless {
+		owner = world.UserName()
+	}
 	d := &driver{
 		runtime: rt,
+		ways:    w,
 		work:    e.WorkDir,
 		jobs:    map[string]*job{},
 		sockets: map[string]*fdSocket{},
@@ -93,9 +99,13 @@ func setUp(e *testscript.Env, rt world.Runtime) error {
 	e.Vars = append(e.Vars,
 		"RUNTIME="+rt.Path,
 		"KIND="+rt.Kind,
+		"OWNER="+owner,
 		"ROOT="+filepath.Join(e.WorkDir, ".state"),
 		viaInitEnv+"="+os.Getenv(viaInitEnv),
 	)
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); w.way == world.Rootless {
+		e.Vars = append(e.Vars, "XDG_RUNTIME_DIR="+dir)
+	}
 	e.Defer(func() {
 		d.end()
 		t := e.T().(*world.T)
@@ -144,6 +154,8 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"debian":    cmdDebian,
 		"podman":    cmdPodman,
 		"config":    cmdConfig,
+		"mapped":    cmdMapped,
+		"own":       cmdOwn,
 		"runtime":   cmdRuntime,
 		"exits":     cmdExits,
 		"await":     cmdAwait,

@@ -71,7 +71,7 @@ func cmdJSON(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	text := ts.ReadFile("stdout")
 	cmd := exec.Command("jq", "-e",
-		"--arg", "WORK", ts.Getenv("WORK"), "--arg", "PID", ts.Getenv("PID"), args[0])
+		"--arg", "WORK", ts.Getenv("WORK"), "--arg", "PID", ts.Getenv("PID"), "--arg", "OWNER", ts.Getenv("OWNER"), args[0])
 	cmd.Stdin = strings.NewReader(text)
 	var said bytes.Buffer
 	cmd.Stderr, cmd.Stdout = &said, &said

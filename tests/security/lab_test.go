@@ -21,11 +21,11 @@ import (
 )
 
 // scratch is where an attack works. It is the world's own, and goes with it.
-const scratch = "/run/w"
+const scratch = "/run/lab"
 
 // victim stands for the host: a directory that no container has any business
 // in. It holds one file, secret.
-const victim = "/run/w/victim"
+const victim = "/run/lab/victim"
 
 // climb leads from any directory of an image to the root of the host.
 const climb = "../../../../../../../../../../../../../.."

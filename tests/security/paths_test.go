@@ -158,7 +158,7 @@ func symlinkedRootfs(l *lab) {
 	l.must(os.Symlink("rootfs", b.dir+"/same"))
 	l.must(os.Symlink(victim, b.dir+"/host"))
 	l.must(os.Symlink("/", b.dir+"/top"))
-	for _, path := range []string{"same", "host", "top", "top" + victim, b.dir + "/same", b.dir + "/top/run/w/victim"} {
+	for _, path := range []string{"same", "host", "top", "top" + victim, b.dir + "/same", b.dir + "/top/run/lab/victim"} {
 		b.spec.Root.Path = path
 		b.mustRefuse("root.path "+path, "symlink")
 	}

@@ -5,8 +5,8 @@
 // runs the same tests on this host instead.
 //
 //	go run ./tests/vm            only the scripts marked [vm]: what no other machine shows
-//	go run ./tests/vm --full     every script
-//	go run ./tests/vm --host     every script, here, without a machine
+//	go run ./tests/vm --full     every script, in every way (see world.Way)
+//	go run ./tests/vm --host     the same, here, without a machine
 //
 // It exits with 0 where all passed, 1 where a test failed, 2 where the machine
 // itself did not work. It knows nothing about what the tests do, and runs

@@ -9,20 +9,21 @@ import (
 	"strings"
 )
 
-// A way is one manner of running the integration scripts.
-type way struct {
-	name   string
-	env    []string
-	notYet string // why it cannot be run yet; empty where it can
-}
+// A way is one manner of running the integration scripts (see world.Way).
+type way struct{ step, name string }
 
 // ways are the manners in which --full runs every script.
 func ways() []way {
 	return []way{
-		{name: "root"},
-		{name: "userns", notYet: "as root with a user namespace: the scripts' bundles cannot be given one as a whole yet"},
-		{name: "rootless", notYet: "under the user's own systemd manager: the worlds that scripts run in are made by root only"},
+		{"scripts as root", "root"},
+		{"scripts with a user namespace", "userns"},
+		{"scripts as an ordinary user", "rootless"},
 	}
+}
+
+// run is the step that runs the named scripts in this way.
+func (w way) run(payload string, names []string, minutes int, env ...string) step {
+	return scriptStep(w.step, payload, names, minutes, append([]string{"GOURD_TEST_WAY=" + w.name}, env...)...)
 }
 
 // scripts are the integration scripts, by name.

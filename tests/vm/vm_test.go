@@ -157,13 +157,15 @@ func TestChooseTellsWhatIsLeftOut(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		o    options
+		ways string
 		run  []string
 		left []string
 	}{
-		{"marked", options{minutes: 9}, []string{"vm-a"}, []string{"2 scripts", "user namespace", "user's own systemd"}},
-		{"full", options{minutes: 9, full: true}, []string{"b", "c.d", "vm-a"}, []string{"user namespace", "user's own systemd"}},
-		{"host", options{minutes: 9, host: true}, []string{"b", "c.d", "vm-a"}, []string{"user namespace", "user's own systemd"}},
-		{"some", options{minutes: 9, scripts: "b"}, []string{"b"}, []string{"all but the 1"}},
+		{"marked", options{minutes: 9}, "root", []string{"vm-a"}, []string{"2 scripts", "3 scripts with a user namespace", "3 scripts as an ordinary user"}},
+		{"full", options{minutes: 9, full: true}, "root userns rootless", []string{"b", "c.d", "vm-a"}, nil},
+		{"host", options{minutes: 9, host: true}, "root userns rootless", []string{"b", "c.d", "vm-a"}, nil},
+		{"some", options{minutes: 9, scripts: "b", ways: "root"}, "root", []string{"b"}, []string{"all but the 1"}},
+		{"some in some ways", options{minutes: 9, scripts: "b", ways: "rootless,userns"}, "userns rootless", []string{"b"}, []string{"all but the 1"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var r report
@@ -178,6 +180,17 @@ func TestChooseTellsWhatIsLeftOut(t *testing.T) {
 				if !strings.Contains(r.left[i], want) {
 					t.Errorf("left out: %q, want something of %q", r.left[i], want)
 				}
+			}
+			var ways []string
+			for _, s := range pl.Steps {
+				for _, e := range s.Env {
+					if way, ok := strings.CutPrefix(e, "GOURD_TEST_WAY="); ok {
+						ways = append(ways, way)
+					}
+				}
+			}
+			if got := strings.Join(ways, " "); got != tt.ways {
+				t.Errorf("the ways are %q, want %q", got, tt.ways)
 			}
 			last := pl.Steps[len(pl.Steps)-1]
 			wantEnv := "GOURD_RUNTIME=" + payloadDir + "/gourd"

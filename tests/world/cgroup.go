@@ -39,9 +39,9 @@ func (t *tree) path(cgroup string) string {
 	return filepath.Join(fmt.Sprintf("/proc/self/fd/%d", t.root.Fd()), cgroup)
 }
 
-// make makes a cgroup below the root, with all the controllers that there are.
+// make makes a cgroup, with all the controllers that its parent has.
 func (t *tree) make(name string) (*os.File, error) {
-	if err := EnableControllers(t.path("")); err != nil {
+	if err := EnableControllers(t.path(filepath.Dir(name))); err != nil {
 		return nil, err
 	}
 	if err := os.Mkdir(t.path(name), 0o755); err != nil {

@@ -21,7 +21,11 @@ func runInit() int {
 		fmt.Fprintln(os.Stderr, "world: init is not pid 1")
 		return 2
 	}
-	if err := furnish(); err != nil {
+	way, err := TheWay()
+	if err == nil {
+		err = furnish(way)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "world:", err)
 		return 2
 	}
@@ -56,8 +60,8 @@ func runInit() int {
 }
 
 // furnish mounts what pid 1 provides: nothing shared with the host, a /proc of
-// this pid namespace, an empty /run.
-func furnish() error {
+// this pid namespace, a /run that is all but empty.
+func furnish(way Way) error {
 	for _, m := range []struct {
 		source, target, fstype string
 		flags                  uintptr
@@ -71,22 +75,39 @@ func furnish() error {
 			return fmt.Errorf("mount %s: %w", m.target, err)
 		}
 	}
-	// util-linux makes it at its first mount, which would look like a leak.
-	return os.Mkdir("/run/mount", 0o755)
+	// util-linux makes the first at its first mount, which would look like a leak.
+	for _, dir := range []string{"/run/mount", Scratch} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	if way == Rootless {
+		return furnishUser()
+	}
+	return nil
 }
+
+// Scratch is where an inside may keep files: the world's own, and short, since
+// socket paths are.
+const Scratch = "/run/w"
 
 // Suite is the cgroup, seen from inside of the world, that holds the test itself.
 const Suite = "/suite"
 
 // runInside shows the world its cgroups, leaves the root of them, and calls
-// the inside.
-func runInside(insides map[string]Inside) int {
-	unix.CloseOnExec(resultFD)
-	out := os.NewFile(resultFD, "result")
-	os.Unsetenv(stageVar)
+// the inside: in the way Rootless as the ordinary user, in the second of two
+// stages.
+func runInside(stage string, insides map[string]Inside, prepare []Preparation) int {
 	t := &T{}
 	t.do(func() {
-		if err := pureV2(); err != nil {
+		if stage == stageInside {
+			if err := asRoot(prepare); err != nil {
+				t.Fatal(err)
+			}
+		}
+		unix.CloseOnExec(resultFD)
+		os.Unsetenv(stageVar)
+		if err := leaveRoot(); err != nil {
 			t.Fatal(err)
 		}
 		inside, arg := os.Args[1], os.Args[2]
@@ -96,6 +117,7 @@ func runInside(insides map[string]Inside) int {
 		}
 		f(t, arg)
 	})
+	out := os.NewFile(resultFD, "result")
 	data, err := json.Marshal(result{Failed: t.failed, Skipped: t.skipped, Reason: t.reason, Log: t.log.String()})
 	if err == nil {
 		_, err = out.WriteAt(data, 0)
@@ -107,17 +129,47 @@ func runInside(insides map[string]Inside) int {
 	return 0
 }
 
+// asRoot does what takes root, and then is the ordinary user, if that is the
+// way: it does not return then.
+func asRoot(prepare []Preparation) error {
+	way, err := TheWay()
+	if err != nil {
+		return err
+	}
+	if err := pureV2(); err != nil {
+		return err
+	}
+	for _, p := range prepare {
+		if err := p(way, os.Args[2]); err != nil {
+			return err
+		}
+	}
+	if way == Rootless {
+		return becomeUser()
+	}
+	return nil
+}
+
+// cgroupAt is where the world has its cgroup tree.
+const cgroupAt = "/sys/fs/cgroup"
+
 // pureV2 replaces what is mounted at /sys/fs/cgroup by the world's cgroup2
-// tree and moves the world's two processes to a leaf of it, so that their
-// containers may stand beside them and controllers can be enabled.
+// tree.
 func pureV2() error {
-	const at = "/sys/fs/cgroup"
+	const at = cgroupAt
 	if err := unix.Unmount(at, unix.MNT_DETACH); err != nil && err != unix.EINVAL {
 		return fmt.Errorf("unmount %s: %w", at, err)
 	}
 	if err := unix.Mount("cgroup2", at, "cgroup2", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return fmt.Errorf("mount cgroup2 on %s: %w", at, err)
 	}
+	return nil
+}
+
+// leaveRoot moves the world's two processes to a leaf of its cgroup tree, so
+// that their containers may stand beside them and controllers can be enabled.
+func leaveRoot() error {
+	const at = cgroupAt
 	if err := os.Mkdir(at+Suite, 0o755); err != nil {
 		return err
 	}

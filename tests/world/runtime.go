@@ -46,7 +46,9 @@ var notYet = []string{"checkpoint"}
 // Condition answers what scripts ask in brackets:
 //
 //	[runc] [gourd]   which runtime is under test
-//	[root]           always true: scripts run as root
+//	[root]           the suite, and so the runtime, is root's
+//	[userns]         every bundle has a user namespace (see Way)
+//	[rootless]       the same, and the runtime is an ordinary user's
 //	[vm]             the machine was made for these tests (make test-vm)
 //	[has:FEATURE]    the runtime has it (see notYet)
 //	[cgroup2:NAME]   the controller is there
@@ -60,6 +62,12 @@ func (rt Runtime) Condition(cond string) (bool, error) {
 		return rt.Kind == kind, nil
 	case "root":
 		return os.Geteuid() == 0, nil
+	case "userns":
+		w, err := TheWay()
+		return w != AsRoot, err
+	case "rootless":
+		w, err := TheWay()
+		return w == Rootless, err
 	case "vm":
 		return os.Getenv("GOURD_TEST_VM") != "", nil
 	case "has":

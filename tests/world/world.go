@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -34,6 +35,7 @@ const stageVar = "GOURD_TEST_STAGE"
 const (
 	stageInit   = "init"
 	stageInside = "inside"
+	stageUser   = "user" // the same, executed again as the ordinary user's
 )
 
 // resultFD is where an inside writes its result.
@@ -47,6 +49,10 @@ const Limit = 2 * time.Minute
 // An Inside is the function that runs in a world. arg is what Run was given.
 type Inside func(t *T, arg string)
 
+// A Preparation is what root does in a world before its inside runs, for what an
+// ordinary user cannot do. arg is what Run was given.
+type Preparation func(w Way, arg string) error
+
 // result is what an inside tells the test that made its world.
 type result struct {
 	Failed  bool
@@ -58,14 +64,19 @@ type result struct {
 // Main runs the tests of m, or, where this process was re-executed as a part
 // of a world, plays that part. Call it as the whole of TestMain. insides are
 // the functions that Run may name.
-func Main(m *testing.M, insides map[string]Inside) {
-	switch os.Getenv(stageVar) {
+func Main(m *testing.M, insides map[string]Inside, prepare ...Preparation) {
+	switch stage := os.Getenv(stageVar); stage {
 	case "":
-		os.Exit(m.Run())
+		code := m.Run()
+		if err := takeBack(); err != nil {
+			fmt.Fprintln(os.Stderr, "world: the cgroup of the worlds could not be removed:", err)
+			code = max(code, 1)
+		}
+		os.Exit(code)
 	case stageInit:
 		os.Exit(runInit())
-	case stageInside:
-		os.Exit(runInside(insides))
+	case stageInside, stageUser:
+		os.Exit(runInside(stage, insides, prepare))
 	default:
 		fmt.Fprintf(os.Stderr, "world: unknown %s=%q\n", stageVar, os.Getenv(stageVar))
 		os.Exit(2)
@@ -82,13 +93,29 @@ func Run(t *testing.T, inside, arg string) {
 	if os.Geteuid() != 0 {
 		t.Skip("a world needs root: pid, mount and cgroup namespaces")
 	}
+	way, err := TheWay()
+	if err != nil {
+		t.Fatal(err)
+	}
 	tree, err := openTree()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer tree.Close()
 	name := fmt.Sprintf("gourd-test-%d-%d", os.Getpid(), count.Add(1))
-	cg, err := tree.make(name)
+	var cg *os.File
+	if way == Rootless {
+		parent, err := delegated()
+		if err != nil {
+			t.Fatal(err)
+		}
+		name = filepath.Join(parent, name)
+		if err := asUser(func() error { cg, err = tree.make(name); return err }); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		cg, err = tree.make(name)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

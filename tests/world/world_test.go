@@ -10,7 +10,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	Main(m, map[string]Inside{"alone": alone, "leaks": leaks, "skips": func(t *T, arg string) { t.Skip(arg) }})
+	Main(m, map[string]Inside{"alone": alone, "leaks": leaks, "ordinary": ordinary, "skips": func(t *T, arg string) { t.Skip(arg) }})
 }
 
 // TestAlone shows that a world is empty, and the machine's mounts are not in
@@ -25,7 +25,7 @@ func alone(t *T, arg string) {
 		t.Errorf("processes: %v, %v", ps, err)
 	}
 	entries, err := os.ReadDir("/run")
-	if err != nil || len(entries) != 1 { // mount, see furnish
+	if err != nil || len(entries) != 2 { // see furnish
 		t.Errorf("/run has %v, %v", entries, err)
 	}
 	var st unix.Statfs_t
@@ -80,6 +80,46 @@ func leaks(t *T, _ string) {
 		}
 	}
 	f.Close()
+}
+
+// TestOrdinaryUser shows that nothing of root's is left in the way Rootless, and
+// that the cgroup is the user's.
+func TestOrdinaryUser(t *testing.T) {
+	t.Setenv("GOURD_TEST_WAY", string(Rootless))
+	Run(t, "ordinary", "")
+}
+
+func ordinary(t *T, _ string) {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"\nUid:\t1000\t1000\t1000\t1000\n", "\nGid:\t1000\t1000\t1000\t1000\n", "\nGroups:\t \n",
+		"\nCapInh:\t0000000000000000\n", "\nCapPrm:\t0000000000000000\n", "\nCapEff:\t0000000000000000\n", "\nCapAmb:\t0000000000000000\n",
+	} {
+		if !strings.Contains(string(status), want) {
+			t.Errorf("%q is not in:\n%s", want, status)
+		}
+	}
+	for dir, writable := range map[string]bool{
+		"/": false, "/etc": false, "/run": false, "/run/user": false, "/sys/fs/cgroup": true, Scratch: true, os.Getenv("XDG_RUNTIME_DIR"): true,
+	} {
+		err := os.Mkdir(dir+"/made", 0o755)
+		if (err == nil) != writable {
+			t.Errorf("make a directory in %s: %v", dir, err)
+		}
+	}
+	if err := os.WriteFile("/sys/fs/cgroup/made/cgroup.procs", []byte("1"), 0); err != nil {
+		t.Errorf("a cgroup of the user's own: %v", err)
+	}
+	uids, gids, err := Rootless.Maps()
+	if err != nil || len(uids) != 2 || len(gids) != 2 || uids[0] != (IDMap{0, UserID, 1}) || uids[1].Size < 65535 {
+		t.Errorf("the ids are %v, %v, %v", uids, gids, err)
+	}
+	if id, err := ToHost(uids, 7); err != nil || id != uids[1].HostID+6 {
+		t.Errorf("7 is %d of the host's, %v", id, err)
+	}
 }
 
 // TestSkip shows that an inside's skip reaches the test outside.
