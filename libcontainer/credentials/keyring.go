@@ -50,9 +50,9 @@ func (p *Plan) joinKeyring() (err error) {
 	if err != nil {
 		return fmt.Errorf("session keyring %q: %w", p.Keyring, err)
 	}
-	search := uint32(keyUserSearch)
+	search := uint32(keyUserSearch) // for exec, which joins as the same user
 	if p.UserNS {
-		search = keyOtherSearch
+		search |= keyOtherSearch
 	}
 	if err := unix.KeyctlSetperm(id, perm|search); err != nil {
 		return fmt.Errorf("make the session keyring %q searchable: %w", p.Keyring, err)
