@@ -122,7 +122,7 @@ func WaitExit(pid int, deadline time.Time) (bool, error) { return WaitExitOr(pid
 // WaitExitOr is WaitExit that gives up, too, when fd can be read; -1 is none.
 func WaitExitOr(pid, fd int, deadline time.Time) (bool, error) {
 	pidfd, err := unix.PidfdOpen(pid, 0)
-	if err == unix.ESRCH {
+	if err == unix.ESRCH || err == unix.EINVAL { // or its number lives on as that of a session
 		return true, nil
 	}
 	if err != nil {
