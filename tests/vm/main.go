@@ -234,27 +234,25 @@ func runThere(o options, dir string, p payload, r *report) error {
 		return err
 	}
 	image := filepath.Join(dir, "payload.img")
-	if err := os.RemoveAll(image); err != nil {
-		return err
-	}
-	if err := makeDisk(image, p.dir, 2000); err != nil {
-		return err
-	}
 	b := boot{machine: m, payload: image, accel: o.accel, dir: dir, limit: time.Duration(o.minutes) * time.Minute}
 	say("booting; the console's log is %s", b.console())
-	r.trouble = b.run(taker(r))
-	// The kernel now and then panics under multi-threaded emulation, about once
-	// in five boots, which says nothing of what was being tested.
-	for again := 1; panicked(r.trouble) && again <= 3; again++ {
-		say("%v", r.trouble)
-		say("the machine's kernel panicked: everything is run once more")
-		r.machine = []string{fmt.Sprintf("boot %d: before it, the machine's kernel panicked", again+1)}
-		for _, s := range r.results {
-			s.lines, s.end = nil, event{}
+	for n := 1; ; n++ {
+		if err := errors.Join(p.write(r.toRun()), os.RemoveAll(image)); err != nil {
+			return err
+		}
+		if err := makeDisk(image, p.dir, 2000); err != nil {
+			return err
 		}
 		r.trouble = b.run(taker(r))
+		// The kernel now and then panics under multi-threaded emulation, about
+		// once in five boots, which says nothing of what was being tested.
+		if !panicked(r.trouble) || n == 4 {
+			return nil
+		}
+		say("%v", r.trouble)
+		say("the machine's kernel panicked: what was not run to its end is run once more")
+		r.machine = []string{fmt.Sprintf("boot %d: before it, the machine's kernel panicked", n+1)}
 	}
-	return nil
 }
 
 func panicked(err error) bool {

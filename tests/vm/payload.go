@@ -22,10 +22,6 @@ const tags = "urfave_cli_no_docs"
 // pack fills the payload: gourd, the test binaries that the plan runs, with the
 // files they read, the plan, and this program for the machine to run.
 func (p payload) pack(gourd string, pl plan) error {
-	data, err := json.MarshalIndent(pl, "", "\t")
-	if err != nil {
-		return err
-	}
 	scripts := filepath.Join(p.dir, "integration")
 	for _, step := range []string{"cgroups", "systemd"} {
 		if err := os.MkdirAll(filepath.Join(p.dir, step), 0o755); err != nil {
@@ -33,7 +29,7 @@ func (p payload) pack(gourd string, pl plan) error {
 		}
 	}
 	return errors.Join(
-		os.WriteFile(filepath.Join(p.dir, planFile), data, 0o644),
+		p.write(pl),
 		copyFile(gourd, filepath.Join(p.dir, "gourd"), 0o755),
 		os.CopyFS(filepath.Join(scripts, "testdata"), os.DirFS(filepath.Join(p.repo, "tests/integration/testdata"))),
 		p.build("build", "vm", "./tests/vm"),
@@ -41,6 +37,15 @@ func (p payload) pack(gourd string, pl plan) error {
 		p.build("test", "cgroups/cgroups.test", "./cgroups"),
 		p.build("test", "systemd/systemd.test", "./tests/systemd"),
 	)
+}
+
+// write writes the plan, over an older one.
+func (p payload) write(pl plan) error {
+	data, err := json.MarshalIndent(pl, "", "\t")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(p.dir, planFile), data, 0o644)
 }
 
 // addDebian adds the root filesystem that tests/debian-rootfs made, where the

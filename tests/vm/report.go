@@ -28,6 +28,19 @@ func (r *report) failed() bool {
 	return false
 }
 
+// toRun is the plan of the steps that were not run to their end. What is known
+// of them is forgotten.
+func (r *report) toRun() plan {
+	var p plan
+	for _, s := range r.results {
+		if !s.end.Ended {
+			s.lines = nil
+			p.Steps = append(p.Steps, s.step)
+		}
+	}
+	return p
+}
+
 // tellLines is how much is shown of what a failed test wrote.
 const tellLines = 60
 

@@ -204,6 +204,22 @@ func TestChooseTellsWhatIsLeftOut(t *testing.T) {
 	}
 }
 
+// After a panic only what had not ended is run again.
+func TestWhatIsRunAgain(t *testing.T) {
+	r := report{results: []*result{
+		{step: step{Name: "ended"}, lines: []string{"PASS"}, end: event{Ended: true}},
+		{step: step{Name: "half"}, lines: []string{"=== RUN"}},
+		{step: step{Name: "not begun"}},
+	}}
+	p := r.toRun()
+	if len(p.Steps) != 2 || p.Steps[0].Name != "half" || p.Steps[1].Name != "not begun" {
+		t.Errorf("runs again: %+v", p.Steps)
+	}
+	if len(r.results[0].lines) != 1 || len(r.results[1].lines) != 0 {
+		t.Errorf("kept of the one that ended %q, of the one that did not %q", r.results[0].lines, r.results[1].lines)
+	}
+}
+
 func TestRecipeKey(t *testing.T) {
 	r := theMachine()
 	if r.key() != theMachine().key() {
