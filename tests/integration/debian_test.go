@@ -60,6 +60,7 @@ func debian(ts *testscript.TestScript, dir, config string, edits []string) {
 	if d.ways.way == world.Rootless {
 		rootfs = readyDebian + "/rootfs"
 		ts.Check(os.MkdirAll(dir, 0o755))
+		ts.Check(os.Symlink(rootfs, filepath.Join(dir, "rootfs"))) // for the script's own use
 	} else {
 		mounts, err := mountDebian(dir, d.ways)
 		d.mounts = append(d.mounts, mounts...)
