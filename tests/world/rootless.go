@@ -44,6 +44,7 @@ echo "$own"
 exec cat`
 
 // keeperIn is the keeper's input, which stays open until this process ends.
+//
 //lint:ignore U1000 it is held, not used
 var keeperIn io.WriteCloser
 
