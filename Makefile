@@ -33,8 +33,9 @@ help: ## this text
 	@echo
 	@echo 'Most need root: containers do. Tests look at $$GOURD_RUNTIME, or bin/gourd.'
 
-build: ## bin/gourd, the static binary
+build: ## bin/gourd, the static binary, and its companion bin/gourd-prepare
 	$(GO) build $(BUILD_FLAGS) -ldflags '-s -w' -o bin/gourd .
+	$(GO) build $(BUILD_FLAGS) -ldflags '-s -w' -o bin/gourd-prepare ./cmd/gourd-prepare
 
 man: build ## bin/man, the manual pages
 	bin/gourd help --man bin/man
@@ -96,7 +97,7 @@ lint: cross ## gofmt, go vet, staticcheck, and a build for every architecture
 	$(GO) run $(STATICCHECK) -tags $(TAGS) ./...
 
 cross: ## build for every architecture, without keeping it
-	@for a in $(ARCHES); do echo "GOARCH=$$a go build"; GOARCH=$$a $(GO) build $(BUILD_FLAGS) -o /dev/null . || exit 1; done
+	@for a in $(ARCHES); do echo "GOARCH=$$a go build"; GOARCH=$$a $(GO) build $(BUILD_FLAGS) -o /dev/null . && GOARCH=$$a $(GO) build $(BUILD_FLAGS) -o /dev/null ./cmd/gourd-prepare || exit 1; done
 
 deps: ## Debian packages and Go modules that the tests need; a no-op where they are
 	tests/install-deps

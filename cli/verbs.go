@@ -34,7 +34,7 @@ type verb struct {
 func verbTable() []func() *verb {
 	return []func() *verb{
 		createVerb, startVerb, runVerb, execVerb, stateVerb, listVerb, psVerb, eventsVerb, killVerb, pauseVerb, resumeVerb, updateVerb, deleteVerb,
-		specVerb, validateVerb, doctorVerb, featuresVerb, helloVerb, completionVerb, versionVerb, helpVerb,
+		prepareVerb, specVerb, validateVerb, doctorVerb, featuresVerb, helloVerb, completionVerb, versionVerb, helpVerb,
 		checkpointVerb, restoreVerb,
 		completeVerb,
 	}
@@ -64,6 +64,8 @@ func findVerb(name string) *verb {
 		return resumeVerb()
 	case "delete":
 		return deleteVerb()
+	case "prepare":
+		return prepareVerb()
 	case "spec":
 		return specVerb()
 	case "features":

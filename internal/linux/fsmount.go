@@ -136,3 +136,12 @@ func contextLog(ctx int) string {
 		msgs = append(msgs, strings.TrimSpace(string(buf[2:n])))
 	}
 }
+
+// ContextError is the error of a step on the filesystem context ctx, with what
+// the kernel has logged there.
+func ContextError(ctx int, step string, err error) error {
+	if log := contextLog(ctx); log != "" {
+		return fmt.Errorf("%s: %w (%s)", step, err, log)
+	}
+	return fmt.Errorf("%s: %w", step, err)
+}

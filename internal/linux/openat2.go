@@ -1,6 +1,10 @@
 package linux
 
-import "golang.org/x/sys/unix"
+import (
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
 
 // maxRetries bounds how often a lookup is repeated when the kernel says that
 // the tree moved under it. Each try costs about a microsecond.
@@ -67,4 +71,28 @@ func Readlinkat(dir int, name string) (string, error) {
 		return "", err
 	}
 	return string(buf[:n]), nil
+}
+
+// OpenRegularInRoot opens a regular file for reading, as OpenInRoot looks it
+// up. What is something else, a device or a FIFO, is EINVAL, and is not opened.
+func OpenRegularInRoot(root int, path string) (int, error) {
+	fd, err := OpenInRoot(root, path, unix.O_PATH, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return -1, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return -1, unix.EINVAL
+	}
+	return Reopen(fd, unix.O_RDONLY)
+}
+
+// Reopen opens the file that fd refers to anew (it may be O_PATH, but no
+// symlink), with O_CLOEXEC. The error is an errno.
+func Reopen(fd, flags int) (int, error) {
+	return unix.Open("/proc/self/fd/"+strconv.Itoa(fd), flags|unix.O_CLOEXEC, 0)
 }

@@ -1,0 +1,235 @@
+package prepare
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sort"
+
+	"github.com/opencontainers/go-digest"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gourd-oci/gourd/prepare/image"
+	"github.com/gourd-oci/gourd/prepare/layer"
+	"github.com/gourd-oci/gourd/prepare/store"
+)
+
+// ImportOptions are how an image is imported.
+type ImportOptions struct {
+	image.Options
+	// Names are what it is called in the store, in place of what its source
+	// calls it.
+	Names []string
+	// Format is the form of its layers: store.FormatDirectory or
+	// store.FormatEROFS; "" is the best that this machine has.
+	Format string
+}
+
+// Import brings an image into the store, or finds it there.
+func (p *Preparer) Import(ctx context.Context, ref string, o ImportOptions) (*store.Image, error) {
+	use, err := p.Store.Use()
+	if err != nil {
+		return nil, err
+	}
+	defer use.Unlock()
+	return p.importImage(ctx, ref, o)
+}
+
+// importImage is Import for who has the store in use.
+func (p *Preparer) importImage(ctx context.Context, ref string, o ImportOptions) (*store.Image, error) {
+	if o.Hello == "" {
+		o.Hello = p.Gourd
+	}
+	img, err := image.Open(ctx, ref, o.Options)
+	if err != nil {
+		return nil, err
+	}
+	defer img.Close()
+	keys, size, err := p.layers(ctx, img, o.Format)
+	if err != nil {
+		return nil, fmt.Errorf("import %q: %w", ref, err)
+	}
+	if err := p.Store.SyncLayers(keys); err != nil {
+		return nil, fmt.Errorf("import %q: %w", ref, err)
+	}
+	names := o.Names
+	if len(names) == 0 {
+		names = img.Names
+	}
+	return p.Store.AddImage(store.Image{ID: img.ID, Names: names, Layers: keys, Source: ref, Size: size}, img.Config)
+}
+
+// layers makes sure of all the layers of an image and returns their keys, the
+// base first, and the sum of their sizes.
+func (p *Preparer) layers(ctx context.Context, img *image.Image, format string) ([]string, int64, error) {
+	keys := make([]string, len(img.Layers))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range img.Layers {
+		g.Go(func() error {
+			key, err := p.layerAlone(gctx, img.Layers[i], i == 0, format)
+			if errors.Is(err, layer.ErrNeedsParents) {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("layer %d of %d (%s): %w", i+1, len(img.Layers), img.Layers[i].DiffID, err)
+			}
+			keys[i] = key
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, 0, err
+	}
+	// What needs the layers below it comes after them.
+	var below []digest.Digest
+	var size int64
+	for i := range img.Layers {
+		if keys[i] == "" {
+			var err error
+			if keys[i], err = p.layerAbove(ctx, img.Layers[i], keys[:i], below); err != nil {
+				return nil, 0, fmt.Errorf("layer %d of %d (%s): %w", i+1, len(img.Layers), img.Layers[i].DiffID, err)
+			}
+		}
+		l, err := p.Store.Layer(keys[i])
+		if err != nil {
+			return nil, 0, err
+		}
+		size += l.Size
+		below = append(below, img.Layers[i].DiffID)
+	}
+	return keys, size, nil
+}
+
+// layerAlone makes sure of a layer that depends on no other; one that does is
+// layer.ErrNeedsParents.
+func (p *Preparer) layerAlone(ctx context.Context, l image.Layer, base bool, format string) (string, error) {
+	key := store.LayerKey(l.DiffID)
+	usable := func() (bool, error) {
+		have, err := p.Store.Layer(key)
+		if errors.Is(err, os.ErrNotExist) {
+			return false, nil
+		}
+		if err != nil {
+			p.Log.Warn("a layer cannot be read, it is made anew", "error", err)
+			return false, nil
+		}
+		if have.Implied && !base {
+			return false, layer.ErrNeedsParents
+		}
+		return true, nil
+	}
+	if ok, err := usable(); ok || err != nil {
+		return key, err
+	}
+	lock, err := p.Store.LockLayer(key)
+	if err != nil {
+		return "", err
+	}
+	defer lock.Unlock()
+	if ok, err := usable(); ok || err != nil { // somebody else has made it meanwhile
+		return key, err
+	}
+	return key, p.makeLayer(ctx, l, key, format, layer.Options{Overlay: p.Store.Overlay, Base: base})
+}
+
+// layerAbove makes sure of a layer that takes something from those below it.
+func (p *Preparer) layerAbove(ctx context.Context, l image.Layer, parents []string, below []digest.Digest) (string, error) {
+	key := store.DependentKey(l.DiffID, below)
+	lock, err := p.Store.LockLayer(key)
+	if err != nil {
+		return "", err
+	}
+	defer lock.Unlock()
+	if _, err := p.Store.Layer(key); err == nil {
+		return key, nil
+	}
+	dirs, err := p.openLayers(parents)
+	defer closeAll(dirs)
+	if err != nil {
+		return "", err
+	}
+	return key, p.makeLayer(ctx, l, key, store.FormatDirectory, layer.Options{Overlay: p.Store.Overlay, Parents: dirs})
+}
+
+// makeLayer unpacks a layer and places it. The layer must be locked.
+func (p *Preparer) makeLayer(ctx context.Context, l image.Layer, key, format string, o layer.Options) (err error) {
+	label := l.Digest
+	if label == "" {
+		label = l.DiffID
+	}
+	bar := p.bar(fmt.Sprintf("%.12s", label.Encoded()), l.Size)
+	defer func() { bar.End(err) }()
+	blob, err := l.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer blob.Close()
+	s, err := layer.NewStream(blob, layer.Expect{Digest: l.Digest, Size: l.Size, DiffID: l.DiffID}, func(n int) { bar.Add(n) })
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	tmp, err := p.Store.Temp()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.Store.Discard(tmp))
+		}
+	}()
+	sum, err := p.fill(ctx, s, tmp, o)
+	if err != nil {
+		return err
+	}
+	if err := s.Verify(); err != nil {
+		return err
+	}
+	p.tellDropped(l, sum)
+	return p.Store.AddLayer(tmp, store.Layer{
+		Key: key, DiffID: l.DiffID, Format: store.FormatDirectory,
+		Size: sum.Size, Entries: sum.Entries, TarSize: s.TarSize(), Whiteouts: sum.Whiteouts > 0, Implied: sum.Implied, Root: sum.Root,
+	})
+}
+
+// fill unpacks a stream into tmp/diff.
+func (p *Preparer) fill(ctx context.Context, s *layer.Stream, tmp string, o layer.Options) (*layer.Summary, error) {
+	dir := tmp + "/diff"
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return nil, err
+	}
+	root, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return layer.Unpack(stopReader{ctx, s}, root, o)
+}
+
+// tellDropped says what of a layer is not in the store.
+func (p *Preparer) tellDropped(l image.Layer, sum *layer.Summary) {
+	var what []string
+	for w := range sum.Dropped {
+		what = append(what, w)
+	}
+	sort.Strings(what)
+	for _, w := range what {
+		p.Log.Warn("not taken from the image: "+w, "layer", fmt.Sprintf("%.12s", l.DiffID.Encoded()), "entries", sum.Dropped[w])
+	}
+}
+
+// stopReader ends a stream when its context has ended.
+type stopReader struct {
+	ctx context.Context
+	s   *layer.Stream
+}
+
+func (r stopReader) Read(b []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.s.Read(b)
+}

@@ -1,0 +1,282 @@
+package prepare
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/moby/sys/mountinfo"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/internal/cleanup"
+	"github.com/gourd-oci/gourd/internal/linux"
+	"github.com/gourd-oci/gourd/nsenter"
+	"github.com/gourd-oci/gourd/prepare/layer"
+	"github.com/gourd-oci/gourd/prepare/overlay"
+	"github.com/gourd-oci/gourd/prepare/store"
+)
+
+// Mount mounts a container's root filesystem, or counts that it is wanted once
+// more, and returns where it is.
+func (p *Preparer) Mount(ref string) (string, error) {
+	c, err := p.Store.FindContainer(ref)
+	if err != nil {
+		return "", err
+	}
+	lock, err := p.Store.LockContainer(c.ID)
+	if err != nil {
+		return "", err
+	}
+	defer lock.Unlock()
+	if err := p.mount(c); err != nil {
+		return "", fmt.Errorf("mount container %q: %w", c.Name, err)
+	}
+	return p.rootfs(c), nil
+}
+
+// rootfs is where a container is mounted.
+func (p *Preparer) rootfs(c *store.Container) string { return p.Store.Bundle(c.ID) + "/rootfs" }
+
+// shm is where a container's /dev/shm is mounted.
+func (p *Preparer) shm(c *store.Container) string { return p.Store.RunDir(c.ID) + "/shm" }
+
+// mount is Mount for a container that is locked.
+func (p *Preparer) mount(c *store.Container) (err error) {
+	m, err := p.Store.ReadMounts(c.ID)
+	if err != nil {
+		return err
+	}
+	mounted, err := mountinfo.Mounted(p.rootfs(c))
+	if err != nil {
+		return err
+	}
+	if mounted && m.Count > 0 {
+		m.Count++
+		return p.Store.WriteMounts(c.ID, m)
+	}
+	// What is mounted and not counted, or counted and not mounted, is of a
+	// process that was killed: begin anew.
+	if err := p.clear(c); err != nil {
+		return err
+	}
+	var undo cleanup.Stack
+	defer undo.On(&err)
+	undo.Add("unmount "+p.rootfs(c), func() error { return p.clear(c) })
+	if err := p.refreshRun(c); err != nil {
+		return err
+	}
+	how, err := p.mountRootfs(c)
+	if err != nil {
+		return err
+	}
+	if err := p.Store.WriteMounts(c.ID, store.Mounts{Count: 1, How: how}); err != nil {
+		return err
+	}
+	undo.Release()
+	return nil
+}
+
+// clear unmounts whatever is mounted for a container.
+func (p *Preparer) clear(c *store.Container) error {
+	return errors.Join(unmountAll(p.shm(c)), unmountAll(p.rootfs(c)))
+}
+
+// unmountAll unmounts what is mounted at a path, however often.
+func unmountAll(at string) error {
+	for {
+		err := unix.Unmount(at, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH)
+		switch err {
+		case nil:
+			continue
+		case unix.EINVAL, unix.ENOENT: // nothing is mounted there, or nothing is there
+			return nil
+		case unix.EINTR:
+			continue
+		}
+		return &os.PathError{Op: "unmount", Path: at, Err: err}
+	}
+}
+
+// mountRootfs mounts a container's root filesystem, on which nothing is.
+func (p *Preparer) mountRootfs(c *store.Container) (how string, err error) {
+	at, err := openPath(p.rootfs(c))
+	if err != nil {
+		return "", err
+	}
+	defer at.Close()
+	var lowers []*os.File
+	defer func() { closeAll(lowers) }()
+	if c.Rootfs != "" {
+		dir, err := openPath(c.Rootfs)
+		if err != nil {
+			return "", err
+		}
+		lowers = append(lowers, dir)
+	} else if lowers, err = p.openLayers(c.Layers); err != nil {
+		return "", err
+	}
+	userns, err := p.userns(c)
+	if err != nil {
+		return "", err
+	}
+	if userns != nil {
+		defer userns.Close()
+	}
+	if !c.Writable && len(lowers) == 1 {
+		return "bind", p.bindRootfs(c, lowers[0], at, userns)
+	}
+	s := overlay.Stack{UserXattr: p.Store.Overlay == layer.User, Context: c.MountLabel, Volatile: c.Ephemeral}
+	own, err := os.Open(p.Store.ContainerDir(c.ID))
+	if err != nil {
+		return "", err
+	}
+	defer func() { own.Close() }()
+	if c.Writable {
+		if err := p.readyUpper(c, own); err != nil {
+			return "", err
+		}
+	}
+	if userns != nil {
+		for i, l := range lowers {
+			m, err := overlay.Mapped(l, userns)
+			if err != nil {
+				return "", err
+			}
+			l.Close()
+			lowers[i] = m
+		}
+		m, err := overlay.Mapped(own, userns)
+		if err != nil {
+			return "", err
+		}
+		own.Close()
+		own = m
+	}
+	s.Lowers = lowers
+	if c.Writable {
+		if s.Upper, err = overlay.OpenDir(int(own.Fd()), "upper", own.Name()+"/upper"); err != nil {
+			return "", err
+		}
+		defer s.Upper.Close()
+		if s.Work, err = overlay.OpenDir(int(own.Fd()), "work", own.Name()+"/work"); err != nil {
+			return "", err
+		}
+		defer s.Work.Close()
+	}
+	return "overlay", s.Mount(at)
+}
+
+// bindRootfs mounts the one directory that a container has.
+func (p *Preparer) bindRootfs(c *store.Container, dir, at, userns *os.File) error {
+	var attr uint64
+	if c.Rootfs == "" { // a layer, which others share
+		attr = unix.MOUNT_ATTR_RDONLY
+	}
+	if userns != nil {
+		m, err := overlay.Mapped(dir, userns)
+		if err != nil {
+			return err
+		}
+		defer m.Close()
+		// The copy is what is mounted: not below anything else.
+		return overlay.Bind(m, at, false, attr)
+	}
+	return overlay.Bind(dir, at, c.Rootfs != "", attr)
+}
+
+// userns returns a user namespace with the container's maps, or nil where its
+// layers are mounted as they are.
+func (p *Preparer) userns(c *store.Container) (*os.File, error) {
+	if len(c.UIDMappings) == 0 || c.Chowned {
+		return nil, nil
+	}
+	return nsenter.UserNamespace(maps(c.UIDMappings), maps(c.GIDMappings))
+}
+
+func maps(ms []specs.LinuxIDMapping) []nsenter.IDMap {
+	out := make([]nsenter.IDMap, len(ms))
+	for i, m := range ms {
+		out[i] = nsenter.IDMap{Inside: m.ContainerID, Outside: m.HostID, Size: m.Size}
+	}
+	return out
+}
+
+// readyUpper makes the writable layer ready for a mount: an ephemeral one is
+// emptied, and the work directory is made anew, for the kernel leaves marks of
+// a volatile mount there.
+func (p *Preparer) readyUpper(c *store.Container, own *os.File) error {
+	if c.Ephemeral {
+		if err := p.emptyUpper(own); err != nil {
+			return err
+		}
+	}
+	if err := linux.RemoveTree(int(own.Fd()), "work"); err != nil {
+		return err
+	}
+	return unix.Mkdirat(int(own.Fd()), "work", 0o700)
+}
+
+// emptyUpper empties a writable layer in place: it keeps its inode, but none of
+// overlayfs's marks.
+func (p *Preparer) emptyUpper(own *os.File) error {
+	if err := linux.EmptyDir(int(own.Fd()), "upper"); err != nil {
+		return err
+	}
+	upper, err := overlay.OpenDir(int(own.Fd()), "upper", own.Name()+"/upper")
+	if err != nil {
+		return err
+	}
+	defer upper.Close()
+	attrs, err := layer.Xattrs(int(upper.Fd()))
+	if err != nil {
+		return err
+	}
+	for k := range attrs {
+		if !layer.OverlayXattr(k) {
+			continue
+		}
+		if err := unix.Fremovexattr(int(upper.Fd()), k); err != nil && err != unix.ENODATA {
+			return fmt.Errorf("remove extended attribute %s of the writable layer: %w", k, err)
+		}
+	}
+	return nil
+}
+
+// openLayers opens layers by key, the base first, and returns them the topmost
+// first. What it returns with an error has to be closed, too.
+func (p *Preparer) openLayers(keys []string) ([]*os.File, error) {
+	dirs := make([]*os.File, 0, len(keys))
+	for i := len(keys) - 1; i >= 0; i-- {
+		l, err := p.Store.Layer(keys[i])
+		if err != nil {
+			return dirs, fmt.Errorf("layer %s: %w", keys[i], err)
+		}
+		d, err := p.openLayer(l)
+		if err != nil {
+			return dirs, err
+		}
+		dirs = append(dirs, d)
+	}
+	return dirs, nil
+}
+
+// openLayer opens a layer's directory.
+func (p *Preparer) openLayer(l *store.Layer) (*os.File, error) {
+	return openPath(p.Store.LayerDir(l.Key) + "/diff")
+}
+
+// openPath opens a directory of the store, or one that the user has named.
+func openPath(name string) (*os.File, error) {
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+func closeAll(fs []*os.File) {
+	for _, f := range fs {
+		f.Close()
+	}
+}
