@@ -23,7 +23,8 @@ func prepareVerb() *verb {
 		anyArgs:  true,
 		max:      -1,
 		run: func(_ *program, c *cli.Context) error {
-			return execCompanion("gourd-prepare", c.Args().Slice())
+			// The first is the mark that line.argv puts before the operands.
+			return execCompanion("gourd-prepare", c.Args().Tail())
 		},
 	}
 }
