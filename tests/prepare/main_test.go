@@ -1,0 +1,87 @@
+package prepare
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gourd-oci/gourd/tests/world"
+)
+
+func TestMain(m *testing.M) {
+	world.Main(m, map[string]world.Inside{
+		"script": runScript,
+		"kill":   killSteps,
+	})
+}
+
+// images makes the images once and returns where they are.
+var images = sync.OnceValues(func() (string, error) {
+	if dir := os.Getenv("GOURD_TEST_IMAGES"); dir != "" {
+		if _, err := os.Stat(dir + "/debian/index.json"); err == nil {
+			return dir, nil // kept by a developer, to save time
+		}
+	}
+	dir := os.Getenv("GOURD_TEST_IMAGES")
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "gourd-prepare-images-"); err != nil {
+			return "", err
+		}
+		cleanups = append(cleanups, func() { os.RemoveAll(dir) })
+	} else if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	debian, err := exec.Command("../debian-rootfs").Output()
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.Command("sh", "testdata/images.sh", dir, strings.TrimSpace(string(debian)))
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	return dir, cmd.Run()
+})
+
+var cleanups []func()
+
+// needs skips where the tools are not there, and makes the images.
+func needs(t *testing.T) string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("root is needed: layers have devices and owners")
+	}
+	for _, tool := range []string{"umoci", "skopeo", "buildah", "jq", "setfattr", "setcap", "setfacl"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Fatalf("%v (tests/install-deps installs it)", err)
+		}
+	}
+	dir, err := images()
+	if err != nil {
+		t.Fatalf("make the images: %v", err)
+	}
+	return dir
+}
+
+// TestScripts runs every script of testdata.
+func TestScripts(t *testing.T) {
+	dir := needs(t)
+	t.Cleanup(func() {
+		for _, f := range cleanups {
+			f()
+		}
+	})
+	scripts, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(scripts) == 0 {
+		t.Fatal("no scripts in testdata", err)
+	}
+	slices.Sort(scripts)
+	t.Setenv("GOURD_TEST_IMAGES", dir)
+	for _, s := range scripts {
+		t.Run(strings.TrimSuffix(filepath.Base(s), ".txtar"), func(t *testing.T) {
+			world.Run(t, "script", s+" "+t.TempDir())
+		})
+	}
+}
