@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -253,8 +254,9 @@ func (p *Preparer) config(ctx context.Context, c *store.Container, img *ocispec.
 		f.Files["/etc/"+name] = p.Store.RunDir(c.ID) + "/" + name
 	}
 	f.Shm = p.shm(c)
+	var own []specs.Hook
 	if len(p.Self) > 0 {
-		f.Poststop = []specs.Hook{{Path: p.Self[0], Args: append(append([]string{}, p.Self...), "unmount", "--hook", c.ID)}}
+		own = []specs.Hook{{Path: p.Self[0], Args: append(append([]string{}, p.Self...), "unmount", "--hook", c.ID)}}
 	}
 	spec, err := config.Build(img, o.Config, f)
 	if err != nil {
@@ -272,7 +274,8 @@ func (p *Preparer) config(ctx context.Context, c *store.Container, img *ocispec.
 			return nil, fmt.Errorf("config patch: %w", err)
 		}
 	}
-	if doc, err = p.hooks(ctx, doc, o.HooksDirs); err != nil {
+	bindMounts := slices.ContainsFunc(o.Config.Mounts, func(m specs.Mount) bool { return m.Type == "bind" })
+	if doc, err = p.hooks(ctx, doc, o.HooksDirs, bindMounts, own); err != nil {
 		return nil, err
 	}
 	var out bytes.Buffer

@@ -66,29 +66,39 @@ func hostResolv() (string, error) {
 // refreshRun makes the run directory of a container, as at its first mount and
 // after a reboot.
 func (p *Preparer) refreshRun(c *store.Container) error {
+	if err := p.writeFiles(c); err != nil {
+		return err
+	}
+	if c.ShmSize > 0 {
+		uid, gid := mappedRoot(c)
+		return p.mountShm(c, uid, gid)
+	}
+	return nil
+}
+
+// writeFiles writes what is bound below the container's /etc.
+func (p *Preparer) writeFiles(c *store.Container) error {
 	dir := p.Store.RunDir(c.ID)
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return err
 	}
+	if len(c.Files) == 0 {
+		return nil
+	}
+	resolv, err := hostResolv()
+	if err != nil {
+		return err
+	}
 	uid, gid := mappedRoot(c)
-	if len(c.Files) > 0 {
-		resolv, err := hostResolv()
-		if err != nil {
+	all := containerFiles(c, resolv)
+	for _, name := range c.Files {
+		at := dir + "/" + name
+		if err := store.WriteFile(at, []byte(all[name]), 0o644); err != nil {
+			return fmt.Errorf("write the container's /etc/%s: %w", name, err)
+		}
+		if err := os.Chown(at, uid, gid); err != nil {
 			return err
 		}
-		all := containerFiles(c, resolv)
-		for _, name := range c.Files {
-			at := dir + "/" + name
-			if err := store.WriteFile(at, []byte(all[name]), 0o644); err != nil {
-				return fmt.Errorf("write the container's /etc/%s: %w", name, err)
-			}
-			if err := os.Chown(at, uid, gid); err != nil {
-				return err
-			}
-		}
-	}
-	if c.ShmSize > 0 {
-		return p.mountShm(c, uid, gid)
 	}
 	return nil
 }

@@ -189,10 +189,16 @@ func (p *Preparer) makeLayer(ctx context.Context, l image.Layer, key, format str
 		return err
 	}
 	p.tellDropped(l, sum)
-	return p.Store.AddLayer(tmp, store.Layer{
-		Key: key, DiffID: l.DiffID, Format: store.FormatDirectory,
-		Size: sum.Size, Entries: sum.Entries, TarSize: s.TarSize(), Whiteouts: sum.Whiteouts > 0, Implied: sum.Implied, Root: sum.Root,
-	})
+	return p.Store.AddLayer(tmp, record(key, l.DiffID, s, sum))
+}
+
+// record is what the store keeps of a layer that has been unpacked.
+func record(key string, diffID digest.Digest, s *layer.Stream, sum *layer.Summary) store.Layer {
+	return store.Layer{
+		Key: key, DiffID: diffID, Format: store.FormatDirectory,
+		Size: sum.Size, Entries: sum.Entries, TarSize: s.TarSize(), Files: sum.Files, Bytes: sum.Bytes,
+		Whiteouts: sum.Whiteouts > 0, Implied: sum.Implied, Root: sum.Root,
+	}
 }
 
 // fill unpacks a stream into tmp/diff.
@@ -206,7 +212,12 @@ func (p *Preparer) fill(ctx context.Context, s *layer.Stream, tmp string, o laye
 		return nil, err
 	}
 	defer root.Close()
-	return layer.Unpack(stopReader{ctx, s}, root, o)
+	sum, err := layer.Unpack(stopReader{ctx, s}, root, o)
+	if err != nil {
+		return nil, err
+	}
+	sum.Files, sum.Bytes, err = layer.Count(root)
+	return sum, err
 }
 
 // tellDropped says what of a layer is not in the store.

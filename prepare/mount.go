@@ -105,15 +105,9 @@ func (p *Preparer) mountRootfs(c *store.Container) (how string, err error) {
 		return "", err
 	}
 	defer at.Close()
-	var lowers []*os.File
+	lowers, err := p.lowers(c)
 	defer func() { closeAll(lowers) }()
-	if c.Rootfs != "" {
-		dir, err := openPath(c.Rootfs)
-		if err != nil {
-			return "", err
-		}
-		lowers = append(lowers, dir)
-	} else if lowers, err = p.openLayers(c.Layers); err != nil {
+	if err != nil {
 		return "", err
 	}
 	userns, err := p.userns(c)
@@ -241,6 +235,19 @@ func (p *Preparer) emptyUpper(own *os.File) error {
 		}
 	}
 	return nil
+}
+
+// lowers opens what lies below a container's writable layer, the topmost first.
+// What it returns with an error has to be closed, too.
+func (p *Preparer) lowers(c *store.Container) ([]*os.File, error) {
+	if c.Rootfs == "" {
+		return p.openLayers(c.Layers)
+	}
+	dir, err := openPath(c.Rootfs)
+	if err != nil {
+		return nil, err
+	}
+	return []*os.File{dir}, nil
 }
 
 // openLayers opens layers by key, the base first, and returns them the topmost

@@ -66,14 +66,18 @@ func (p *Preparer) dropLayers() error {
 	return errors.Join(errs...)
 }
 
-// unusedLayers lists the layers that no image and no container has.
-func (p *Preparer) unusedLayers() ([]string, error) {
+// unusedLayers lists the layers that no image, but for those without, and no
+// container has.
+func (p *Preparer) unusedLayers(without ...string) ([]string, error) {
 	used := map[string]bool{}
 	images, err := p.Store.Images()
 	if err != nil {
 		return nil, err
 	}
 	for _, i := range images {
+		if slices.Contains(without, i.ID.Encoded()) {
+			continue
+		}
 		for _, k := range i.Layers {
 			used[k] = true
 		}

@@ -49,7 +49,8 @@ type verb struct {
 func verbs() []*verb {
 	return []*verb{
 		createVerb(), runVerb(), importVerb(), imagesVerb(), rmiVerb(), listVerb(), inspectVerb(),
-		mountVerb(), unmountVerb(), rmVerb(),
+		mountVerb(), unmountVerb(), sizeVerb(), diffVerb(), exportVerb(), commitVerb(), copyVerb(), tagVerb(),
+		rmVerb(), checkVerb(), gcVerb(), refreshVerb(),
 	}
 }
 

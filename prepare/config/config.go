@@ -71,8 +71,6 @@ type Facts struct {
 	Files map[string]string
 	// Shm is the directory that becomes /dev/shm; "": a small one is made.
 	Shm string
-	// Poststop are hooks that clean up.
-	Poststop []specs.Hook
 }
 
 // defaultPath is what images get that say nothing (conversion.md leaves it open).
@@ -128,9 +126,6 @@ func Build(img *ocispec.Image, r Request, f Facts) (*specs.Spec, error) {
 	if f.Identity.UID != 0 {
 		// What an ordinary user's process may use is what it could have anyway.
 		s.Process.Capabilities.Effective, s.Process.Capabilities.Permitted = nil, nil
-	}
-	if len(f.Poststop) > 0 {
-		s.Hooks = &specs.Hooks{Poststop: f.Poststop}
 	}
 	return s, nil
 }

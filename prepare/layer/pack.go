@@ -248,19 +248,60 @@ func CopyAttributes(from, to *os.File) error {
 	return u.finishDir("", h)
 }
 
-// Copy copies the tree at from into the empty directory at to.
+// Copy copies the tree at from into the empty directory at to, with the
+// attributes of the root.
 func Copy(from, to *os.File, o PackOptions) error {
+	o.Root = true
+	return copyTree(from, to, o, Options{Overlay: Trusted, Base: true, Plain: true})
+}
+
+func copyTree(from, to *os.File, o PackOptions, u Options) error {
+	return through(func(w io.Writer) error {
+		_, err := Pack(w, from, o)
+		return err
+	}, to, u)
+}
+
+// through unpacks what write writes.
+func through(write func(w io.Writer) error, to *os.File, u Options) error {
 	r, w := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		_, err := Pack(w, from, o)
+		err := write(w)
 		w.CloseWithError(err)
 		done <- err
 	}()
-	_, err := Unpack(r, to, Options{Overlay: Trusted, Base: true, Plain: true})
+	_, err := Unpack(r, to, u)
 	if err == nil {
 		_, err = io.Copy(io.Discard, r)
 	}
-	r.CloseWithError(errors.New("the copy has ended"))
-	return errors.Join(err, <-done)
+	r.CloseWithError(errStopped)
+	werr := <-done
+	if errors.Is(werr, errStopped) || errors.Is(err, werr) {
+		return err // told already
+	}
+	return errors.Join(err, werr)
+}
+
+// errStopped is what the writer of a tar gets when its reader has stopped.
+var errStopped = errors.New("the reader has stopped")
+
+// CopyEntry copies what base is in the open directory from, with all below it,
+// into the open directory to, as name. A directory that is there is merged
+// with, anything else is replaced.
+func CopyEntry(from *os.File, base string, to *os.File, name string, o PackOptions) error {
+	return through(func(w io.Writer) error {
+		p := &packer{o: o, w: tar.NewWriter(w), links: map[[2]uint64]string{}, buf: make([]byte, 256<<10)}
+		if err := p.entry(int(from.Fd()), base, name); err != nil {
+			return err
+		}
+		return p.w.Close()
+	}, to, Options{Overlay: Trusted, Base: true, Plain: true, Into: true})
+}
+
+// CopyInto copies what is below one open directory into another, which keeps
+// its own attributes.
+func CopyInto(from, to *os.File, o PackOptions) error {
+	o.Root = false
+	return copyTree(from, to, o, Options{Overlay: Trusted, Base: true, Plain: true, Into: true})
 }

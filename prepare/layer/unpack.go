@@ -40,6 +40,8 @@ type Options struct {
 	Base bool
 	// Plain takes no name for a whiteout: the tar is of a plain tree.
 	Plain bool
+	// Into leaves the root directory itself as it is.
+	Into bool
 	// Parents are the directories of the layers below, the topmost first. With
 	// nil, and no Base, a layer that needs them is ErrNeedsParents.
 	Parents []*os.File
@@ -62,6 +64,11 @@ type Summary struct {
 	// Entries is how many entries the tar has, Size the sum of its files' sizes.
 	Entries int
 	Size    int64
+	// Files and Bytes are what Count gives afterwards.
+	Files int
+	Bytes int64
+	// Youngest is the latest time of an entry.
+	Youngest time.Time
 	// Root says that the tar describes the layer's root directory.
 	Root bool
 	// Whiteouts is how many marks of overlayfs's the directory has: without
@@ -116,11 +123,16 @@ func Unpack(r io.Reader, root *os.File, o Options) (*Summary, error) {
 			return nil, fmt.Errorf("read tar: %w", err)
 		}
 		u.sum.Entries++
+		if h.ModTime.After(u.sum.Youngest) {
+			u.sum.Youngest = h.ModTime
+		}
 		if err := u.entry(h, t); err != nil {
 			return nil, fmt.Errorf("layer entry %q: %w", h.Name, err)
 		}
 	}
-	if u.dirs[""] == nil {
+	if u.o.Into {
+		delete(u.dirs, "")
+	} else if u.dirs[""] == nil {
 		u.dirs[""] = &tar.Header{Typeflag: tar.TypeDir, Mode: 0o755, ModTime: epoch}
 	}
 	if err := u.finishDirs(); err != nil {

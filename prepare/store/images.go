@@ -56,6 +56,9 @@ func (s *Store) Images() ([]Image, error) {
 	return all, nil
 }
 
+// ImageByID reads an image's metadata.
+func (s *Store) ImageByID(id digest.Digest) (*Image, error) { return s.image(id.Encoded()) }
+
 func (s *Store) image(hex string) (*Image, error) {
 	var i Image
 	if err := readJSON(s.Root+"/images/"+hex+"/image.json", &i); err != nil {

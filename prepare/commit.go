@@ -1,0 +1,168 @@
+package prepare
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/gourd-oci/gourd/prepare/image"
+	"github.com/gourd-oci/gourd/prepare/layer"
+	"github.com/gourd-oci/gourd/prepare/store"
+)
+
+// CommitOptions are how a container becomes an image.
+type CommitOptions struct {
+	// Names are the image's.
+	Names []string
+	// Author and Message go into the image's history.
+	Author, Message string
+	// Time is when the image says that it was made, and no file in the layer
+	// is younger. Zero: the time of the youngest file, so that the same
+	// changes make the same image.
+	Time time.Time
+}
+
+// Commit makes an image of a container: its writable layer becomes a layer
+// above those it is made of. The same content gives the same digests.
+func (p *Preparer) Commit(ctx context.Context, ref string, o CommitOptions) (*store.Image, error) {
+	use, err := p.Store.Use()
+	if err != nil {
+		return nil, err
+	}
+	defer use.Unlock()
+	c, err := p.Store.FindContainer(ref)
+	if err != nil {
+		return nil, err
+	}
+	lock, err := p.Store.LockContainer(c.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Unlock()
+	if m, err := p.Store.ReadMounts(c.ID); err == nil && m.Count > 0 {
+		p.Log.Warn("the container is mounted: what is written meanwhile may be torn", "container", c.Name)
+	}
+	i, err := p.commit(ctx, c, o)
+	if err != nil {
+		return nil, fmt.Errorf("commit container %q: %w", c.Name, err)
+	}
+	return i, nil
+}
+
+func (p *Preparer) commit(ctx context.Context, c *store.Container, o CommitOptions) (*store.Image, error) {
+	if c.ImageID == "" {
+		return nil, errors.New("it is not made of an image")
+	}
+	_, img, err := p.Store.ImageConfig(c.ImageID)
+	if err != nil {
+		return nil, err
+	}
+	l, err := p.commitLayer(ctx, c, o)
+	if err != nil {
+		return nil, err
+	}
+	made := l.youngest
+	if !o.Time.IsZero() {
+		made = o.Time
+	}
+	made = made.UTC()
+	img.Created = &made
+	if o.Author != "" {
+		img.Author = o.Author
+	}
+	img.RootFS.DiffIDs = append(img.RootFS.DiffIDs, l.DiffID)
+	img.History = append(img.History, ocispec.History{Created: &made, CreatedBy: "gourd prepare commit", Author: o.Author, Comment: o.Message})
+	config, err := json.Marshal(img)
+	if err != nil {
+		return nil, err
+	}
+	keys := append(append([]string{}, c.Layers...), l.Key)
+	if err := p.Store.SyncLayers(keys); err != nil {
+		return nil, err
+	}
+	var size int64
+	for _, k := range keys {
+		have, err := p.Store.Layer(k)
+		if err != nil {
+			return nil, fmt.Errorf("layer %s: %w", k, err)
+		}
+		size += have.Size
+	}
+	return p.Store.AddImage(store.Image{ID: digest.FromBytes(config), Names: o.Names, Layers: keys, Source: "container:" + c.ID, Size: size}, config)
+}
+
+// committed is the layer that a commit has made.
+type committed struct {
+	store.Layer
+	youngest time.Time
+}
+
+// commitLayer makes a layer of the writable one: it is packed as a tar and
+// unpacked again, as if it had been imported, so that its digest is that of
+// what is in the store.
+func (p *Preparer) commitLayer(ctx context.Context, c *store.Container, o CommitOptions) (_ *committed, err error) {
+	upper, err := p.openUpper(c)
+	if err != nil {
+		return nil, err
+	}
+	defer upper.Close()
+	po := layer.PackOptions{Overlay: p.Store.Overlay, Root: true, Clamp: o.Time}
+	if c.Chowned {
+		po.IDs = containerIDs(c)
+	}
+	pr, pw := io.Pipe()
+	packed := make(chan error, 1)
+	go func() {
+		_, err := layer.Pack(pw, upper, po)
+		pw.CloseWithError(err)
+		packed <- err
+	}()
+	defer func() {
+		pr.CloseWithError(errors.New("the commit has ended"))
+		if perr := <-packed; err == nil {
+			err = perr
+		}
+	}()
+	s, err := layer.NewStream(pr, layer.Expect{Size: -1}, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		pr.CloseWithError(errors.New("the commit has ended"))
+		s.Close()
+	}()
+	tmp, err := p.Store.Temp()
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.Store.Discard(tmp))
+		}
+	}()
+	found, err := p.fill(ctx, s, tmp, layer.Options{Overlay: p.Store.Overlay, Parents: nil})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Verify(); err != nil {
+		return nil, err
+	}
+	l := &committed{Layer: record(store.LayerKey(s.DiffID()), s.DiffID(), s, found)}
+	p.tellDropped(image.Layer{DiffID: l.DiffID}, found)
+	l.youngest = found.Youngest
+	lock, err := p.Store.LockLayer(l.Key)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Unlock()
+	if _, have := p.Store.Layer(l.Key); have == nil {
+		return l, p.Store.Discard(tmp)
+	}
+	return l, p.Store.AddLayer(tmp, l.Layer)
+}

@@ -1,0 +1,72 @@
+package prepare
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/gourd-oci/gourd/prepare/layer"
+	"github.com/gourd-oci/gourd/prepare/store"
+)
+
+// Export writes a container's root filesystem as a tar. It is mounted for that
+// if it is not.
+func (p *Preparer) Export(ref string, w io.Writer) error {
+	return p.withRootfs(ref, func(c *store.Container, root *os.File) error {
+		sum, err := layer.Pack(w, root, layer.PackOptions{Root: true, IDs: containerIDs(c)})
+		if err != nil {
+			return fmt.Errorf("export container %q: %w", c.Name, err)
+		}
+		if sum.Sockets > 0 {
+			p.Log.Warn("sockets are not exported: a tar has none", "container", c.Name, "sockets", sum.Sockets)
+		}
+		return nil
+	})
+}
+
+// withRootfs calls f with a container's mounted root filesystem.
+func (p *Preparer) withRootfs(ref string, f func(c *store.Container, root *os.File) error) (err error) {
+	c, err := p.Store.FindContainer(ref)
+	if err != nil {
+		return err
+	}
+	if _, err := p.Mount(c.ID); err != nil {
+		return err
+	}
+	defer func() {
+		if uerr := p.Unmount(c.ID, false); err == nil {
+			err = uerr
+		}
+	}()
+	root, err := openPath(p.rootfs(c))
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return f(c, root)
+}
+
+// containerIDs maps host ids to the container's; nil where they are the same.
+// An id that is not mapped is nobody's.
+func containerIDs(c *store.Container) func(uid, gid uint32) (uint32, uint32) {
+	if len(c.UIDMappings) == 0 {
+		return nil
+	}
+	return func(uid, gid uint32) (uint32, uint32) {
+		return unmap(c.UIDMappings, uid), unmap(c.GIDMappings, gid)
+	}
+}
+
+// overflowID is who the kernel takes for the owner of what is not mapped.
+const overflowID = 65534
+
+func unmap(ms []specs.LinuxIDMapping, host uint32) uint32 {
+	for _, m := range ms {
+		if host >= m.HostID && host-m.HostID < m.Size {
+			return m.ContainerID + host - m.HostID
+		}
+	}
+	return overflowID
+}

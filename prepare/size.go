@@ -1,0 +1,89 @@
+package prepare
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/gourd-oci/gourd/prepare/layer"
+	"github.com/gourd-oci/gourd/prepare/store"
+)
+
+// Size is how large a container is.
+type Size struct {
+	// RootFS is the sum of the layers of its image; 0 for a root filesystem
+	// of its own.
+	RootFS layer.Usage `json:"rootfs"`
+	// Writable is its writable layer, or the root filesystem of its own.
+	Writable layer.Usage `json:"writable"`
+}
+
+// Size measures a container.
+func (p *Preparer) Size(ref string) (*Size, error) {
+	c, err := p.Store.FindContainer(ref)
+	if err != nil {
+		return nil, err
+	}
+	var s Size
+	for _, k := range c.Layers {
+		l, err := p.Store.Layer(k)
+		if err != nil {
+			return nil, fmt.Errorf("layer %s: %w", k, err)
+		}
+		d, err := p.openLayer(l)
+		if err != nil {
+			return nil, err
+		}
+		u, err := layer.Measure(d)
+		d.Close()
+		if err != nil {
+			return nil, err
+		}
+		s.RootFS.Apparent += l.Size
+		s.RootFS.Disk += u.Disk
+	}
+	dir := p.Store.ContainerDir(c.ID) + "/upper"
+	if !c.Writable {
+		if c.Rootfs == "" {
+			return &s, nil
+		}
+		dir = c.Rootfs
+	}
+	d, err := openPath(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	s.Writable, err = layer.Measure(d)
+	return &s, err
+}
+
+// errNoLayers says that a container has no writable layer above others.
+var errNoLayers = errors.New("it has no writable layer above others")
+
+// Diff lists what a container's writable layer changes.
+func (p *Preparer) Diff(ref string) ([]layer.Change, error) {
+	c, err := p.Store.FindContainer(ref)
+	if err != nil {
+		return nil, err
+	}
+	upper, err := p.openUpper(c)
+	if err != nil {
+		return nil, fmt.Errorf("diff container %q: %w", c.Name, err)
+	}
+	defer upper.Close()
+	lowers, err := p.lowers(c)
+	defer closeAll(lowers)
+	if err != nil {
+		return nil, err
+	}
+	return layer.Diff(upper, lowers, p.Store.Overlay)
+}
+
+// openUpper opens a container's writable layer.
+func (p *Preparer) openUpper(c *store.Container) (*os.File, error) {
+	if !c.Writable {
+		return nil, errNoLayers
+	}
+	return openPath(p.Store.ContainerDir(c.ID) + "/upper")
+}
