@@ -1,5 +1,227 @@
 package prepare
 
-import "github.com/gourd-oci/gourd/tests/world"
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
 
-func killSteps(t *world.T, arg string) {}
+	"github.com/gourd-oci/gourd/tests/world"
+)
+
+// TestKill kills gourd-prepare at every step of what changes a store: before
+// its 1st, 2nd, 3rd … system call that writes something. What it leaves must be
+// good, or be mended by check; and the same command must then succeed, with a
+// tree that is what it should be.
+func TestKill(t *testing.T) {
+	dir := needs(t)
+	if _, err := exec.LookPath("strace"); err != nil {
+		t.Fatalf("%v (tests/install-deps installs it)", err)
+	}
+	t.Setenv("GOURD_TEST_IMAGES", dir)
+	for _, verb := range []string{"import", "create", "commit", "rm", "rmi"} {
+		t.Run(verb, func(t *testing.T) { world.Run(t, "kill", verb+" "+t.TempDir()) })
+	}
+}
+
+// calls are the system calls that change a store. They are counted together, in
+// the order in which the one thread that matters makes them.
+const calls = "openat,mkdirat,renameat,renameat2,unlinkat,linkat,symlinkat,mknodat,fchown,fchownat,fchmod,fchmodat,fsetxattr,lsetxattr," +
+	"utimensat,ftruncate,pwrite64,fsync,syncfs,flock,mount,umount2,move_mount,fsmount"
+
+// killer runs gourd-prepare in one world.
+type killer struct {
+	t       *world.T
+	prepare string
+	dir     string
+	images  string
+}
+
+func (k *killer) args(store string, args ...string) []string {
+	return append([]string{"--quiet", "--store", store + "/store", "--run-dir", store + "/run"}, args...)
+}
+
+// must runs gourd-prepare, which must succeed.
+func (k *killer) must(store string, args ...string) string {
+	out, err := exec.Command(k.prepare, k.args(store, args...)...).CombinedOutput()
+	if err != nil {
+		k.t.Fatalf("%v: %v\n%s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// kill runs gourd-prepare and kills it before its nth call; it tells whether
+// it was.
+func (k *killer) kill(n int, store string, args ...string) bool {
+	cmd := exec.Command("strace", append([]string{"-f", "-qqq", "-o", "/dev/null", "-e", "trace=" + calls,
+		"-e", fmt.Sprintf("inject=%s:signal=SIGKILL:when=%d", calls, n), k.prepare}, k.args(store, args...)...)...)
+	// One thread runs the program, as far as Go lets it: strace counts by thread.
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=off")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return false
+	case errors.As(err, &exit) && (exit.ExitCode() == 137 || exit.ExitCode() == -1):
+		return true
+	}
+	k.t.Fatalf("%v, to be killed at call %d: %v\n%s", args, n, err, out.String())
+	return false
+}
+
+// killSteps is the inside of TestKill.
+func killSteps(t *world.T, arg string) {
+	verb, dir, _ := strings.Cut(arg, " ")
+	rt, err := world.FindRuntime()
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &killer{t: t, prepare: filepath.Join(filepath.Dir(rt.Path), "gourd-prepare"), dir: dir, images: os.Getenv("GOURD_TEST_IMAGES")}
+	img := "oci:" + k.images + "/img:latest"
+	want := dir + "/want"
+	if out, err := exec.Command("umoci", "unpack", "--image", k.images+"/img:latest", want).CombinedOutput(); err != nil {
+		t.Fatalf("umoci: %v\n%s", err, out)
+	}
+	steps := 0
+	for n := 1; ; n += stride(n) {
+		store := fmt.Sprintf("%s/%d", dir, n)
+		if err := os.Mkdir(store, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		var args []string
+		switch verb {
+		case "import":
+			args = []string{"import", img}
+		case "create":
+			k.must(store, "import", img)
+			args = []string{"create", "--no-files", "--ip-from", "10.0.0.0/24", "img:latest", "web"}
+		case "commit":
+			k.change(store, img)
+			args = []string{"commit", "web", "web:changed"}
+		case "rm":
+			k.change(store, img)
+			args = []string{"rm", "--force", "web"}
+		case "rmi":
+			k.must(store, "import", img)
+			args = []string{"rmi", "img:latest"}
+		}
+		killed := k.kill(n, store, args...)
+		if killed {
+			steps++
+			k.mend(store, n)
+			// It has been done, or can be done again.
+			switch verb {
+			case "import", "commit", "rm":
+				k.must(store, args...)
+			case "create":
+				if out, err := exec.Command(k.prepare, k.args(store, args...)...).CombinedOutput(); err != nil && !strings.Contains(string(out), "the name is taken") {
+					t.Fatalf("killed at call %d, then %v: %v\n%s", n, args, err, out)
+				}
+			}
+		}
+		k.verify(verb, store, want, img, n)
+		k.drop(store)
+		if !killed {
+			break
+		}
+	}
+	if steps < 10 {
+		t.Fatalf("only %d steps were found to kill it at", steps)
+	}
+	t.Logf("%s: killed at %d steps", verb, steps)
+}
+
+// stride skips some of the many steps that unpack one file after the other.
+func stride(n int) int {
+	switch {
+	case n > 150:
+		return 23
+	case n > 60:
+		return 7
+	}
+	return 1
+}
+
+// change makes a container that has changed something, and unmounts it.
+func (k *killer) change(store, img string) {
+	k.must(store, "import", img)
+	bundle := k.must(store, "create", "--no-files", "--ip-from", "10.0.0.0/24", "img:latest", "web")
+	if err := os.WriteFile(bundle+"/rootfs/new", []byte("new"), 0o600); err != nil {
+		k.t.Fatal(err)
+	}
+	if err := os.RemoveAll(bundle + "/rootfs/opt/d"); err != nil {
+		k.t.Fatal(err)
+	}
+	k.must(store, "unmount", "web")
+}
+
+// mend checks that what a kill has left can be mended, and is good then.
+func (k *killer) mend(store string, n int) {
+	if out, err := exec.Command(k.prepare, k.args(store, "check", "--deep", "--repair")...).CombinedOutput(); err != nil {
+		k.t.Fatalf("killed at call %d, then check --repair: %v\n%s", n, err, out)
+	}
+	if out, err := exec.Command(k.prepare, k.args(store, "check", "--deep")...).CombinedOutput(); err != nil || len(out) > 0 {
+		k.t.Fatalf("killed at call %d, repaired, then check: %v\n%s", n, err, out)
+	}
+}
+
+// verify checks the outcome of a verb: the image's tree is what umoci makes.
+func (k *killer) verify(verb, store, want, img string, n int) {
+	switch verb {
+	case "rmi":
+		k.must(store, "import", img)
+	case "rm":
+		if out := k.must(store, "list", "--format", "json"); out != "[]" {
+			k.t.Fatalf("killed at call %d: rm leaves %s", n, out)
+		}
+		if data, err := os.ReadFile(store + "/store/leases"); err != nil || len(data) > 0 {
+			k.t.Fatalf("killed at call %d: rm leaves the lease %q, %v", n, data, err)
+		}
+	case "commit":
+		bundle := k.must(store, "create", "--no-files", "web:changed", "committed")
+		if _, err := os.Stat(bundle + "/rootfs/new"); err != nil {
+			k.t.Fatalf("killed at call %d: %v", n, err)
+		}
+		if _, err := os.Stat(bundle + "/rootfs/opt/d"); err == nil {
+			k.t.Fatalf("killed at call %d: what was deleted is back", n)
+		}
+	}
+	bundle := k.must(store, "create", "--no-files", "img:latest", "verify")
+	a, err := readTree(want+"/rootfs", []string{"srv"}, nil)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	b, err := readTree(bundle+"/rootfs", []string{"srv"}, nil)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	for p := range a {
+		if a[p] != b[p] {
+			k.t.Fatalf("killed at call %d: %q is %q, want %q", n, p, b[p], a[p])
+		}
+	}
+	if len(a) != len(b) {
+		k.t.Fatalf("killed at call %d: %d entries, want %d", n, len(b), len(a))
+	}
+}
+
+// drop removes a store, so that the disk does not fill up.
+func (k *killer) drop(store string) {
+	mounts, err := filepath.Glob(store + "/store/containers/*/bundle/rootfs")
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	shm, _ := filepath.Glob(store + "/run/*/shm")
+	for _, m := range append(mounts, shm...) {
+		_ = exec.Command("umount", "-l", m).Run() // what is not mounted need not be
+	}
+	if err := os.RemoveAll(store); err != nil {
+		k.t.Fatal(err)
+	}
+}

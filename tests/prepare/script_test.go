@@ -52,8 +52,10 @@ func run(ts *testscript.TestScript, neg bool, want int, name string, args ...str
 	cmd.Dir = ts.MkAbs(".")
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	cmd.Env = append(os.Environ(), "STORE="+ts.Getenv("STORE"), "RUN="+ts.Getenv("RUN"), "IMAGES="+ts.Getenv("IMAGES"), "WORK="+ts.Getenv("WORK"),
-		"RUNTIME="+ts.Getenv("RUNTIME"), "PREPARE="+ts.Getenv("PREPARE"), "HOME="+ts.Getenv("HOME"), "REGISTRY="+ts.Getenv("REGISTRY"))
+	cmd.Env = os.Environ()
+	for _, v := range []string{"STORE", "RUN", "IMAGES", "WORK", "RUNTIME", "PREPARE", "HOME", "REGISTRY", "OUT", "ERR", "B", "C", "E"} {
+		cmd.Env = append(cmd.Env, v+"="+ts.Getenv(v))
+	}
 	err := cmd.Run()
 	ts.Check(os.WriteFile(ts.MkAbs(".stdout"), out.Bytes(), 0o644))
 	if out.Len() > 0 {
@@ -107,7 +109,8 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	run(ts, neg, code, ts.Getenv("RUNTIME"), append([]string{"prepare"}, storeArgs(ts, args[2:])...)...)
 }
 
-// cmdSh is "sh SCRIPT": a line of shell, with $STORE, $RUN, $OUT and so on.
+// cmdSh is "sh 'SCRIPT'": a line of shell. It has $STORE, $RUN, $IMAGES, the
+// last output and errors as $OUT and $ERR, and the bundles $B, $C and $E.
 func cmdSh(ts *testscript.TestScript, neg bool, args []string) {
 	run(ts, neg, -1, "sh", "-euc", strings.Join(args, " "))
 }
