@@ -49,9 +49,27 @@ type CreateOptions struct {
 	Patch []byte
 	// Remove removes the container when its bundle's hook unmounts it.
 	Remove bool
+	// IDs is how the layers of a container with a user namespace get its ids:
+	// IDsMapped, IDsCopied, or "" for whichever works, the first if it does.
+	IDs string
+	// Overlay is OverlayKernel, OverlayFuse, or "" for whichever works.
+	Overlay string
 	// NoFiles leaves out /etc/hosts, /etc/hostname and /etc/resolv.conf.
 	NoFiles bool
 }
+
+// The ways to give layers the ids of a user namespace: by mounts that map ids,
+// or by a copy that belongs to them.
+const (
+	IDsMapped = "mapped"
+	IDsCopied = "copied"
+)
+
+// The ways to stack layers.
+const (
+	OverlayKernel = "kernel"
+	OverlayFuse   = "fuse-overlayfs"
+)
 
 // DefaultShmSize is the size of /dev/shm in bytes, as docker has it.
 const DefaultShmSize = 64 << 20
@@ -76,7 +94,7 @@ func (p *Preparer) Create(ctx context.Context, ref string, o CreateOptions) (_ *
 		ID: store.NewContainerID(), Name: o.Names[0], Names: o.Names, CreatedAt: time.Now().UTC(),
 		MountLabel: o.Config.MountLabel, Labels: o.Labels, Ephemeral: o.Ephemeral,
 		UIDMappings: o.Config.UIDMappings, GIDMappings: o.Config.GIDMappings,
-		Hosts: o.Hosts, DNS: o.DNS, Remove: o.Remove, ShmSize: o.ShmSize,
+		Overlay: o.Overlay, Hosts: o.Hosts, DNS: o.DNS, Remove: o.Remove, ShmSize: o.ShmSize,
 	}
 	if c.ShmSize == 0 {
 		c.ShmSize = DefaultShmSize
@@ -104,7 +122,7 @@ func (p *Preparer) Create(ctx context.Context, ref string, o CreateOptions) (_ *
 	if err := p.lease(c, &o); err != nil {
 		return nil, err
 	}
-	if err := p.mount(c); err != nil {
+	if err := p.mountWithIDs(c, o.IDs); err != nil {
 		return nil, fmt.Errorf("prepare container %q: %w", c.Name, err)
 	}
 	doc, err := p.config(ctx, c, img, o)

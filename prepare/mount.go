@@ -125,29 +125,26 @@ func (p *Preparer) mountRootfs(c *store.Container) (how string, err error) {
 	if err != nil {
 		return "", err
 	}
-	defer func() { own.Close() }()
+	defer own.Close()
 	if c.Writable {
 		if err := p.readyUpper(c, own); err != nil {
 			return "", err
 		}
 	}
+	if c.Overlay == OverlayFuse {
+		return OverlayFuse, p.mountFuse(c)
+	}
 	if userns != nil {
-		for i, l := range lowers {
-			m, err := overlay.Mapped(l, userns)
-			if err != nil {
-				return "", err
-			}
-			l.Close()
-			lowers[i] = m
-		}
-		m, err := overlay.Mapped(own, userns)
+		mapped, err := mapAll(append(lowers[:len(lowers):len(lowers)], own), userns)
+		defer mapped.close()
 		if err != nil {
 			return "", err
 		}
-		own.Close()
-		own = m
+		dirs := mapped.dirs()
+		s.Lowers, own = dirs[:len(dirs)-1], dirs[len(dirs)-1]
+	} else {
+		s.Lowers = lowers
 	}
-	s.Lowers = lowers
 	if c.Writable {
 		if s.Upper, err = overlay.OpenDir(int(own.Fd()), "upper", own.Name()+"/upper"); err != nil {
 			return "", err
@@ -158,7 +155,44 @@ func (p *Preparer) mountRootfs(c *store.Container) (how string, err error) {
 		}
 		defer s.Work.Close()
 	}
-	return "overlay", s.Mount(at)
+	err = s.Mount(at)
+	if err != nil && c.Overlay == "" && p.Rootless && c.UIDMappings == nil {
+		// A kernel that does not let a user namespace mount overlays.
+		if ferr := p.mountFuse(c); ferr != nil {
+			return "", errors.Join(err, ferr)
+		}
+		return OverlayFuse, nil
+	}
+	return "overlay", err
+}
+
+// mappings are layers whose ids are mapped.
+type mappings []*overlay.Mapping
+
+func mapAll(dirs []*os.File, userns *os.File) (mappings, error) {
+	var all mappings
+	for _, d := range dirs {
+		m, err := overlay.Mapped(d, userns)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, m)
+	}
+	return all, nil
+}
+
+func (ms mappings) dirs() []*os.File {
+	out := make([]*os.File, len(ms))
+	for i, m := range ms {
+		out[i] = m.Dir
+	}
+	return out
+}
+
+func (ms mappings) close() {
+	for _, m := range ms {
+		m.Close()
+	}
 }
 
 // bindRootfs mounts the one directory that a container has.
@@ -174,7 +208,7 @@ func (p *Preparer) bindRootfs(c *store.Container, dir, at, userns *os.File) erro
 		}
 		defer m.Close()
 		// The copy is what is mounted: not below anything else.
-		return overlay.Bind(m, at, false, attr)
+		return overlay.Bind(m.Dir, at, false, attr)
 	}
 	return overlay.Bind(dir, at, c.Rootfs != "", attr)
 }
@@ -240,10 +274,14 @@ func (p *Preparer) emptyUpper(own *os.File) error {
 // lowers opens what lies below a container's writable layer, the topmost first.
 // What it returns with an error has to be closed, too.
 func (p *Preparer) lowers(c *store.Container) ([]*os.File, error) {
-	if c.Rootfs == "" {
+	name := c.Rootfs
+	if c.Chowned {
+		name = p.shifted(c)
+	}
+	if name == "" {
 		return p.openLayers(c.Layers)
 	}
-	dir, err := openPath(c.Rootfs)
+	dir, err := openPath(name)
 	if err != nil {
 		return nil, err
 	}

@@ -52,6 +52,7 @@ type createFlags struct {
 	env, unset, volumes, mounts, capAdd, capDrop, labels, annotations list
 	hosts, dns, hooksDirs, names, uidMap, gidMap                      list
 	entrypoint, user, cwd, hostname, memory, network, seccomp         string
+	ids, overlay                                                      string
 	shm, ip, patch, mountLabel, processLabel                          string
 	cpus                                                              float64
 	pids                                                              int64
@@ -95,6 +96,8 @@ func (o *createFlags) define(fs *flag.FlagSet) {
 	fs.StringVar(&o.seccomp, "seccomp", "", "use the seccomp profile `FILE`; default, or unconfined")
 	fs.StringVar(&o.shm, "shm-size", "", "give /dev/shm `SIZE` (default: 64m)")
 	fs.StringVar(&o.ip, "ip-from", "", "lease an address of the subnet `CIDR`")
+	fs.StringVar(&o.ids, "ids", "", "give layers the ids of the user namespace `HOW`: mapped, or copied (default: mapped where that works)")
+	fs.StringVar(&o.overlay, "overlay", "", "stack layers by `HOW`: kernel, or fuse-overlayfs (default: the kernel where that may be)")
 	fs.StringVar(&o.patch, "config-patch", "", "apply the JSON merge patch in `FILE` to the config")
 	fs.StringVar(&o.mountLabel, "mount-label", "", "SELinux `LABEL` of the root filesystem")
 	fs.StringVar(&o.processLabel, "process-label", "", "SELinux `LABEL` of the process")
@@ -198,6 +201,17 @@ func (o *createFlags) options(c *call) (prepare.CreateOptions, error) {
 			return co, fmt.Errorf("--config-patch: %w", err)
 		}
 	}
+	switch o.ids {
+	case "", prepare.IDsMapped, prepare.IDsCopied:
+	default:
+		return fail(fmt.Errorf("--ids %q is neither mapped nor copied", o.ids))
+	}
+	switch o.overlay {
+	case "", prepare.OverlayKernel, prepare.OverlayFuse:
+	default:
+		return fail(fmt.Errorf("--overlay %q is neither kernel nor fuse-overlayfs", o.overlay))
+	}
+	co.IDs, co.Overlay = o.ids, o.overlay
 	co.Names, co.DNS, co.HooksDirs, co.Seccomp = o.names, o.dns, o.hooksDirs, o.seccomp
 	co.Ephemeral, co.NoFiles = o.ephemeral, o.noFiles
 	return co, nil

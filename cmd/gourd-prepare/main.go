@@ -50,7 +50,7 @@ func verbs() []*verb {
 	return []*verb{
 		createVerb(), runVerb(), importVerb(), imagesVerb(), rmiVerb(), listVerb(), inspectVerb(),
 		mountVerb(), unmountVerb(), sizeVerb(), diffVerb(), exportVerb(), commitVerb(), copyVerb(), tagVerb(),
-		rmVerb(), checkVerb(), gcVerb(), refreshVerb(),
+		rmVerb(), checkVerb(), gcVerb(), refreshVerb(), unshareVerb(),
 	}
 }
 
@@ -92,6 +92,10 @@ func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
 func main() {
+	if os.Getenv(stageVar) != "" {
+		fmt.Fprintln(os.Stderr, "gourd prepare:", becomeRoot())
+		os.Exit(1)
+	}
 	// What is made has the modes that it is made with.
 	unix.Umask(0)
 	os.Exit(Main(os.Args[1:]))
@@ -170,6 +174,9 @@ func dispatch(args []string) (int, error) {
 	case "", "text", "json":
 	default:
 		return 0, &usageError{v, fmt.Errorf("format %q is neither text nor json", c.global.format)}
+	}
+	if os.Geteuid() != 0 {
+		return enterUserNS(v)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	defer stop()

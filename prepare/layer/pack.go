@@ -4,6 +4,7 @@ package layer
 
 import (
 	"archive/tar"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -184,6 +185,11 @@ func (p *packer) describe(l *lower, name string) (*tar.Header, error) {
 	if p.o.IDs != nil {
 		uid, gid := p.o.IDs(l.st.Uid, l.st.Gid)
 		h.Uid, h.Gid = int(uid), int(gid)
+		if v, ok := h.PAXRecords[paxXattr+capability]; ok {
+			if h.PAXRecords[paxXattr+capability], err = mapCapability(v, p.o.IDs); err != nil {
+				return nil, fmt.Errorf("pack %q: %w", name, err)
+			}
+		}
 	}
 	if h.Typeflag == tar.TypeDir {
 		if h.Name == "" {
@@ -304,4 +310,37 @@ func CopyEntry(from *os.File, base string, to *os.File, name string, o PackOptio
 func CopyInto(from, to *os.File, o PackOptions) error {
 	o.Root = false
 	return copyTree(from, to, o, Options{Overlay: Trusted, Base: true, Plain: true, Into: true})
+}
+
+// capability is the extended attribute of file capabilities, whose third form
+// has the user id of who is root in it (capabilities(7)).
+const capability = "security.capability"
+
+// mapCapability maps the root of a file capability.
+func mapCapability(v string, ids func(uid, gid uint32) (uint32, uint32)) (string, error) {
+	const (
+		v2, v3         = 0x02000000, 0x03000000
+		size2, size3   = 20, 24
+		revisionOfMask = 0xff000000
+	)
+	if len(v) != size2 && len(v) != size3 {
+		return "", fmt.Errorf("extended attribute %s: it has %d bytes", capability, len(v))
+	}
+	b := []byte(v)
+	magic := binary.LittleEndian.Uint32(b)
+	root := uint32(0)
+	switch {
+	case magic&revisionOfMask == v3 && len(b) == size3:
+		root = binary.LittleEndian.Uint32(b[size2:])
+	case magic&revisionOfMask != v2 || len(b) != size2:
+		return "", fmt.Errorf("extended attribute %s: its revision is %#x", capability, magic)
+	}
+	root, _ = ids(root, 0)
+	out := append([]byte{}, b[:size2]...)
+	if root == 0 {
+		binary.LittleEndian.PutUint32(out, magic&^uint32(revisionOfMask)|v2)
+		return string(out), nil
+	}
+	binary.LittleEndian.PutUint32(out, magic&^uint32(revisionOfMask)|v3)
+	return string(binary.LittleEndian.AppendUint32(out, root)), nil
 }

@@ -224,19 +224,33 @@ func Bind(dir, target *os.File, recursive bool, setAttr uint64) error {
 	return nil
 }
 
-// Mapped returns dir on a copy of its mount, attached nowhere, in which the ids
-// are mapped by a user namespace. It can be a layer.
-func Mapped(dir *os.File, userns *os.File) (*os.File, error) {
+// Mapping is a directory on a copy of its mount, attached nowhere, in which the
+// ids are mapped by a user namespace. It can be a layer.
+type Mapping struct {
+	Dir *os.File
+	mnt int // the mount is gone when this is closed
+}
+
+// Mapped maps the ids of dir's tree.
+func Mapped(dir *os.File, userns *os.File) (*Mapping, error) {
 	mnt, err := linux.CloneTree(int(dir.Fd()), "", false)
 	if err != nil {
 		return nil, fmt.Errorf("map the ids of a layer: copy its mount: %w", linux.NeedsKernel("5.2", err))
 	}
-	defer unix.Close(mnt)
 	if err := linux.MapMountIDs(mnt, false, int(userns.Fd())); err != nil {
+		unix.Close(mnt)
 		return nil, fmt.Errorf("map the ids of a layer: %w", linux.NeedsKernel("5.12", err))
 	}
-	return OpenDir(mnt, ".", dir.Name())
+	d, err := OpenDir(mnt, ".", dir.Name())
+	if err != nil {
+		unix.Close(mnt)
+		return nil, err
+	}
+	return &Mapping{d, mnt}, nil
 }
+
+// Close gives the mount back.
+func (m *Mapping) Close() error { return errors.Join(m.Dir.Close(), unix.Close(m.mnt)) }
 
 // OpenDir opens a directory below an open one. No symlink is followed.
 func OpenDir(dir int, name, called string) (*os.File, error) {

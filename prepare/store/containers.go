@@ -43,6 +43,10 @@ type Container struct {
 	UIDMappings []specs.LinuxIDMapping `json:"uid-mappings,omitempty"`
 	GIDMappings []specs.LinuxIDMapping `json:"gid-mappings,omitempty"`
 	Chowned     bool                   `json:"chowned,omitempty"`
+	// Overlay is how its layers are stacked: "" is by the kernel, or where a
+	// user namespace may not, by fuse-overlayfs; "kernel" and "fuse-overlayfs"
+	// are one alone.
+	Overlay string `json:"overlay,omitempty"`
 	// ShmSize is the size of /dev/shm in bytes; 0: it has none of its own.
 	ShmSize int64 `json:"shm-size,omitempty"`
 	// Hosts are lines for its /etc/hosts; Hostname and DNS go into its files.
