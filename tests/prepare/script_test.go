@@ -25,8 +25,10 @@ func runScript(t *world.T, arg string) {
 	if err := os.Setenv("GOTMPDIR", dir); err != nil { // where testscript makes $WORK
 		t.Fatal(err)
 	}
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
+	for _, d := range []string{filepath.Dir(dir), dir} { // ordinary users have stores here, too
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	testscript.RunT(t, testscript.Params{
 		Files: []string{script},
@@ -39,7 +41,7 @@ func runScript(t *world.T, arg string) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"prepare": cmdPrepare, "gourd": cmdGourd, "sametree": cmdSameTree, "json": cmdJSON, "bundle": cmdBundle,
-			"mounted": cmdMounted, "exits": cmdExits, "sh": cmdSh, "registry": cmdRegistry,
+			"mounted": cmdMounted, "exits": cmdExits, "sh": cmdSh, "registry": cmdRegistry, "user": cmdUser,
 		},
 		RequireExplicitExec: true,
 		Deadline:            world.Deadline(),
@@ -143,4 +145,11 @@ func cmdMounted(ts *testscript.TestScript, neg bool, args []string) {
 	if (err != nil) != neg {
 		ts.Fatalf("mounted %s: %v", args[0], err == nil)
 	}
+}
+
+// cmdUser is "user prepare ARGS…": gourd prepare as an ordinary user.
+func cmdUser(ts *testscript.TestScript, neg bool, args []string) {
+	home := ts.MkAbs("home")
+	run(ts, neg, -1, "setpriv", append([]string{"--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all",
+		"env", "HOME=" + home, "XDG_RUNTIME_DIR=" + ts.MkAbs("rt"), "XDG_DATA_HOME=", ts.Getenv("RUNTIME")}, args...)...)
 }
