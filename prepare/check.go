@@ -142,7 +142,7 @@ func (p *Preparer) layerWhole(l *store.Layer, deep bool) error {
 	if !deep {
 		return nil
 	}
-	n, size, err := layer.Count(d)
+	n, size, err := layer.Count(d.File)
 	if err != nil {
 		return err
 	}

@@ -113,9 +113,7 @@ func (p *Preparer) commitLayer(ctx context.Context, c *store.Container, o Commit
 	}
 	defer upper.Close()
 	po := layer.PackOptions{Overlay: p.Store.Overlay, Root: true, Clamp: o.Time}
-	if c.Chowned {
-		po.IDs = containerIDs(c)
-	}
+	po.IDs = containerIDs(c)
 	pr, pw := io.Pipe()
 	packed := make(chan error, 1)
 	go func() {
@@ -153,7 +151,7 @@ func (p *Preparer) commitLayer(ctx context.Context, c *store.Container, o Commit
 	if err := s.Verify(); err != nil {
 		return nil, err
 	}
-	l := &committed{Layer: record(store.LayerKey(s.DiffID()), s.DiffID(), s, found)}
+	l := &committed{Layer: record(store.LayerKey(s.DiffID()), s.DiffID(), store.FormatDirectory, s, found)}
 	p.tellDropped(image.Layer{DiffID: l.DiffID}, found)
 	l.youngest = found.Youngest
 	lock, err := p.Store.LockLayer(l.Key)

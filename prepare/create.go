@@ -229,7 +229,7 @@ func (p *Preparer) likeRoot(c *store.Container, name string) error {
 				return err
 			}
 			defer d.Close()
-			return p.copyAttributes(d, name)
+			return p.copyAttributes(c, d.File, name)
 		}
 	}
 	d, err := openPath(like)
@@ -237,16 +237,16 @@ func (p *Preparer) likeRoot(c *store.Container, name string) error {
 		return err
 	}
 	defer d.Close()
-	return p.copyAttributes(d, name)
+	return p.copyAttributes(c, d, name)
 }
 
-func (p *Preparer) copyAttributes(from *os.File, name string) error {
+func (p *Preparer) copyAttributes(c *store.Container, from *os.File, name string) error {
 	to, err := openPath(name)
 	if err != nil {
 		return err
 	}
 	defer to.Close()
-	return layer.CopyAttributes(from, to)
+	return layer.CopyAttributes(from, to, hostIDs(c))
 }
 
 // config makes the config.json of a container that is mounted.

@@ -70,7 +70,7 @@ func (p *Preparer) shift(c *store.Container) error {
 	if err != nil {
 		return err
 	}
-	from := lowers[0]
+	from := lowers[0].File
 	if len(lowers) > 1 {
 		at := p.Store.RunDir(c.ID) + "/merged"
 		if err := os.MkdirAll(at, 0o700); err != nil {
@@ -81,7 +81,7 @@ func (p *Preparer) shift(c *store.Container) error {
 			return err
 		}
 		defer dir.Close()
-		s := overlay.Stack{Lowers: lowers, UserXattr: p.Store.Overlay == layer.User}
+		s := overlay.Stack{Lowers: overlay.Files(lowers), UserXattr: p.Store.Overlay == layer.User}
 		if err := s.Mount(dir); err != nil {
 			return err
 		}
@@ -119,5 +119,5 @@ func (p *Preparer) shift(c *store.Container) error {
 		return err
 	}
 	defer upper.Close()
-	return layer.CopyAttributes(to, upper)
+	return layer.CopyAttributes(to, upper, nil)
 }

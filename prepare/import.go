@@ -13,6 +13,7 @@ import (
 
 	"github.com/gourd-oci/gourd/prepare/image"
 	"github.com/gourd-oci/gourd/prepare/layer"
+	"github.com/gourd-oci/gourd/prepare/overlay"
 	"github.com/gourd-oci/gourd/prepare/store"
 )
 
@@ -47,7 +48,11 @@ func (p *Preparer) importImage(ctx context.Context, ref string, o ImportOptions)
 		return nil, err
 	}
 	defer img.Close()
-	keys, size, err := p.layers(ctx, img, o.Format)
+	format, err := p.format(o.Format)
+	if err != nil {
+		return nil, err
+	}
+	keys, size, err := p.layers(ctx, img, format)
 	if err != nil {
 		return nil, fmt.Errorf("import %q: %w", ref, err)
 	}
@@ -151,11 +156,21 @@ func (p *Preparer) layerAbove(ctx context.Context, l image.Layer, parents []stri
 	if err != nil {
 		return "", err
 	}
-	return key, p.makeLayer(ctx, l, key, store.FormatDirectory, layer.Options{Overlay: p.Store.Overlay, Parents: dirs})
+	return key, p.makeLayer(ctx, l, key, store.FormatDirectory, layer.Options{Overlay: p.Store.Overlay, Parents: overlay.Files(dirs)})
 }
 
-// makeLayer unpacks a layer and places it. The layer must be locked.
-func (p *Preparer) makeLayer(ctx context.Context, l image.Layer, key, format string, o layer.Options) (err error) {
+// makeLayer makes a layer in a format and places it. The layer must be locked.
+// One that cannot be indexed is unpacked.
+func (p *Preparer) makeLayer(ctx context.Context, l image.Layer, key, format string, o layer.Options) error {
+	err := p.tryLayer(ctx, l, key, format, o)
+	if format == store.FormatEROFS && errors.Is(err, layer.ErrUnsuitable) {
+		p.Log.Debug("a layer is unpacked", "layer", l.DiffID, "reason", err)
+		return p.tryLayer(ctx, l, key, store.FormatDirectory, o)
+	}
+	return err
+}
+
+func (p *Preparer) tryLayer(ctx context.Context, l image.Layer, key, format string, o layer.Options) (err error) {
 	label := l.Digest
 	if label == "" {
 		label = l.DiffID
@@ -181,7 +196,12 @@ func (p *Preparer) makeLayer(ctx context.Context, l image.Layer, key, format str
 			err = errors.Join(err, p.Store.Discard(tmp))
 		}
 	}()
-	sum, err := p.fill(ctx, s, tmp, o)
+	var sum *layer.Summary
+	if format == store.FormatEROFS {
+		sum, err = index(stopReader{ctx, s}, tmp, o)
+	} else {
+		sum, err = p.fill(ctx, s, tmp, o)
+	}
 	if err != nil {
 		return err
 	}
@@ -189,13 +209,13 @@ func (p *Preparer) makeLayer(ctx context.Context, l image.Layer, key, format str
 		return err
 	}
 	p.tellDropped(l, sum)
-	return p.Store.AddLayer(tmp, record(key, l.DiffID, s, sum))
+	return p.Store.AddLayer(tmp, record(key, l.DiffID, format, s, sum))
 }
 
 // record is what the store keeps of a layer that has been unpacked.
-func record(key string, diffID digest.Digest, s *layer.Stream, sum *layer.Summary) store.Layer {
+func record(key string, diffID digest.Digest, format string, s *layer.Stream, sum *layer.Summary) store.Layer {
 	return store.Layer{
-		Key: key, DiffID: diffID, Format: store.FormatDirectory,
+		Key: key, DiffID: diffID, Format: format,
 		Size: sum.Size, Entries: sum.Entries, TarSize: s.TarSize(), Files: sum.Files, Bytes: sum.Bytes,
 		Whiteouts: sum.Whiteouts > 0, Implied: sum.Implied, Root: sum.Root,
 	}

@@ -118,7 +118,7 @@ func (p *Preparer) mountRootfs(c *store.Container) (how string, err error) {
 		defer userns.Close()
 	}
 	if !c.Writable && len(lowers) == 1 {
-		return "bind", p.bindRootfs(c, lowers[0], at, userns)
+		return "bind", p.bindRootfs(c, lowers[0].File, at, userns)
 	}
 	s := overlay.Stack{UserXattr: p.Store.Overlay == layer.User, Context: c.MountLabel, Volatile: c.Ephemeral}
 	own, err := os.Open(p.Store.ContainerDir(c.ID))
@@ -135,15 +135,16 @@ func (p *Preparer) mountRootfs(c *store.Container) (how string, err error) {
 		return OverlayFuse, p.mountFuse(c)
 	}
 	if userns != nil {
-		mapped, err := mapAll(append(lowers[:len(lowers):len(lowers)], own), userns)
-		defer mapped.close()
+		// The writable layer is not mapped: overlayfs makes its work files as
+		// root of the host, who has no id in there. So it holds the host's ids.
+		mapped, err := mapAll(overlay.Files(lowers), userns)
+		defer closeAll(mapped)
 		if err != nil {
 			return "", err
 		}
-		dirs := mapped.dirs()
-		s.Lowers, own = dirs[:len(dirs)-1], dirs[len(dirs)-1]
+		s.Lowers = overlay.Files(mapped)
 	} else {
-		s.Lowers = lowers
+		s.Lowers = overlay.Files(lowers)
 	}
 	if c.Writable {
 		if s.Upper, err = overlay.OpenDir(int(own.Fd()), "upper", own.Name()+"/upper"); err != nil {
@@ -166,11 +167,10 @@ func (p *Preparer) mountRootfs(c *store.Container) (how string, err error) {
 	return "overlay", err
 }
 
-// mappings are layers whose ids are mapped.
-type mappings []*overlay.Mapping
-
-func mapAll(dirs []*os.File, userns *os.File) (mappings, error) {
-	var all mappings
+// mapAll maps the ids of directories. What it returns with an error has to be
+// closed, too.
+func mapAll(dirs []*os.File, userns *os.File) ([]*overlay.Dir, error) {
+	var all []*overlay.Dir
 	for _, d := range dirs {
 		m, err := overlay.Mapped(d, userns)
 		if err != nil {
@@ -179,20 +179,6 @@ func mapAll(dirs []*os.File, userns *os.File) (mappings, error) {
 		all = append(all, m)
 	}
 	return all, nil
-}
-
-func (ms mappings) dirs() []*os.File {
-	out := make([]*os.File, len(ms))
-	for i, m := range ms {
-		out[i] = m.Dir
-	}
-	return out
-}
-
-func (ms mappings) close() {
-	for _, m := range ms {
-		m.Close()
-	}
 }
 
 // bindRootfs mounts the one directory that a container has.
@@ -208,7 +194,7 @@ func (p *Preparer) bindRootfs(c *store.Container, dir, at, userns *os.File) erro
 		}
 		defer m.Close()
 		// The copy is what is mounted: not below anything else.
-		return overlay.Bind(m.Dir, at, false, attr)
+		return overlay.Bind(m.File, at, false, attr)
 	}
 	return overlay.Bind(dir, at, c.Rootfs != "", attr)
 }
@@ -273,7 +259,7 @@ func (p *Preparer) emptyUpper(own *os.File) error {
 
 // lowers opens what lies below a container's writable layer, the topmost first.
 // What it returns with an error has to be closed, too.
-func (p *Preparer) lowers(c *store.Container) ([]*os.File, error) {
+func (p *Preparer) lowers(c *store.Container) ([]*overlay.Dir, error) {
 	name := c.Rootfs
 	if c.Chowned {
 		name = p.shifted(c)
@@ -285,13 +271,13 @@ func (p *Preparer) lowers(c *store.Container) ([]*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []*os.File{dir}, nil
+	return []*overlay.Dir{overlay.Plain(dir)}, nil
 }
 
 // openLayers opens layers by key, the base first, and returns them the topmost
 // first. What it returns with an error has to be closed, too.
-func (p *Preparer) openLayers(keys []string) ([]*os.File, error) {
-	dirs := make([]*os.File, 0, len(keys))
+func (p *Preparer) openLayers(keys []string) ([]*overlay.Dir, error) {
+	dirs := make([]*overlay.Dir, 0, len(keys))
 	for i := len(keys) - 1; i >= 0; i-- {
 		l, err := p.Store.Layer(keys[i])
 		if err != nil {
@@ -307,8 +293,31 @@ func (p *Preparer) openLayers(keys []string) ([]*os.File, error) {
 }
 
 // openLayer opens a layer's directory.
-func (p *Preparer) openLayer(l *store.Layer) (*os.File, error) {
-	return openPath(p.Store.LayerDir(l.Key) + "/diff")
+func (p *Preparer) openLayer(l *store.Layer) (*overlay.Dir, error) {
+	dir := p.Store.LayerDir(l.Key)
+	if l.Format == store.FormatEROFS {
+		return openEROFS(dir)
+	}
+	f, err := openPath(dir + "/diff")
+	if err != nil {
+		return nil, err
+	}
+	return overlay.Plain(f), nil
+}
+
+// openEROFS mounts the layer whose index and tar are in a directory.
+func openEROFS(dir string) (*overlay.Dir, error) {
+	index, err := os.Open(dir + "/" + indexName)
+	if err != nil {
+		return nil, err
+	}
+	defer index.Close()
+	data, err := os.Open(dir + "/" + tarName)
+	if err != nil {
+		return nil, err
+	}
+	defer data.Close()
+	return overlay.EROFS(index, data)
 }
 
 // openPath opens a directory of the store, or one that the user has named.
@@ -320,8 +329,8 @@ func openPath(name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-func closeAll(fs []*os.File) {
-	for _, f := range fs {
+func closeAll(dirs []*overlay.Dir) {
+	for _, f := range dirs {
 		f.Close()
 	}
 }

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"os"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/gourd-oci/gourd/prepare/layer"
+	"github.com/gourd-oci/gourd/prepare/overlay"
 	"github.com/gourd-oci/gourd/prepare/store"
 )
 
@@ -30,11 +33,20 @@ func (p *Preparer) Size(ref string) (*Size, error) {
 		if err != nil {
 			return nil, fmt.Errorf("layer %s: %w", k, err)
 		}
+		if l.Format == store.FormatEROFS {
+			u, err := measureFiles(p.Store.LayerDir(l.Key)+"/"+indexName, p.Store.LayerDir(l.Key)+"/"+tarName)
+			if err != nil {
+				return nil, err
+			}
+			s.RootFS.Apparent += l.Size
+			s.RootFS.Disk += u
+			continue
+		}
 		d, err := p.openLayer(l)
 		if err != nil {
 			return nil, err
 		}
-		u, err := layer.Measure(d)
+		u, err := layer.Measure(d.File)
 		d.Close()
 		if err != nil {
 			return nil, err
@@ -77,7 +89,7 @@ func (p *Preparer) Diff(ref string) ([]layer.Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	return layer.Diff(upper, lowers, p.Store.Overlay)
+	return layer.Diff(upper, overlay.Files(lowers), p.Store.Overlay)
 }
 
 // openUpper opens a container's writable layer.
@@ -86,4 +98,17 @@ func (p *Preparer) openUpper(c *store.Container) (*os.File, error) {
 		return nil, errNoLayers
 	}
 	return openPath(p.Store.ContainerDir(c.ID) + "/upper")
+}
+
+// measureFiles is what files take on disk.
+func measureFiles(names ...string) (int64, error) {
+	var sum int64
+	for _, n := range names {
+		var st unix.Stat_t
+		if err := unix.Stat(n, &st); err != nil {
+			return 0, &os.PathError{Op: "stat", Path: n, Err: err}
+		}
+		sum += st.Blocks * 512
+	}
+	return sum, nil
 }

@@ -21,7 +21,7 @@ type importFlags struct {
 }
 
 func (o *importFlags) define(fs *flag.FlagSet) {
-	fs.StringVar(&o.layerFormat, "layer-format", "", "keep layers as `FORM`: directory, or erofs (default: what this kernel does best)")
+	fs.StringVar(&o.layerFormat, "layer-format", "", "keep layers as `FORM`: directory, or erofs (default: directory)")
 	fs.StringVar(&o.platform, "platform", "", "take the image for `OS/ARCH[/VARIANT]` (default: this machine's)")
 	fs.StringVar(&o.authFile, "authfile", "", "take a registry's credentials from `FILE`")
 	fs.BoolVar(&o.insecure, "insecure", false, "speak to the registry without TLS")
@@ -30,7 +30,7 @@ func (o *importFlags) define(fs *flag.FlagSet) {
 func (o *importFlags) options(c *call) (prepare.ImportOptions, error) {
 	var io prepare.ImportOptions
 	switch o.layerFormat {
-	case "", store.FormatDirectory:
+	case "", store.FormatDirectory, store.FormatEROFS:
 		io.Format = o.layerFormat
 	default:
 		return io, &usageError{c.verb, fmt.Errorf("--layer-format %q is not known", o.layerFormat)}

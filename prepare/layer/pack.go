@@ -240,8 +240,9 @@ func (p *packer) header(l *lower, name string) error {
 type onlyWriter struct{ io.Writer }
 
 // CopyAttributes gives an open directory the owner, mode, extended attributes
-// and times of another; the marks of overlayfs are left out.
-func CopyAttributes(from, to *os.File) error {
+// and times of another; the marks of overlayfs are left out. ids maps the
+// owner; nil: it is the same.
+func CopyAttributes(from, to *os.File, ids func(uid, gid uint32) (uint32, uint32)) error {
 	l := lower{fd: int(from.Fd())}
 	if err := unix.Fstat(l.fd, &l.st); err != nil {
 		return err
@@ -249,6 +250,10 @@ func CopyAttributes(from, to *os.File) error {
 	h, err := l.header("")
 	if err != nil {
 		return err
+	}
+	if ids != nil {
+		uid, gid := ids(l.st.Uid, l.st.Gid)
+		h.Uid, h.Gid = int(uid), int(gid)
 	}
 	u := &unpacker{o: Options{Overlay: Trusted}, root: int(to.Fd()), parentFD: -1}
 	return u.finishDir("", h)

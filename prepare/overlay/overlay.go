@@ -224,15 +224,38 @@ func Bind(dir, target *os.File, recursive bool, setAttr uint64) error {
 	return nil
 }
 
-// Mapping is a directory on a copy of its mount, attached nowhere, in which the
-// ids are mapped by a user namespace. It can be a layer.
-type Mapping struct {
-	Dir *os.File
-	mnt int // the mount is gone when this is closed
+// Dir is an open directory that can be a layer. It may lie on a mount that is
+// attached nowhere, which goes with it.
+type Dir struct {
+	*os.File
+	mnt int // -1: none
 }
 
-// Mapped maps the ids of dir's tree.
-func Mapped(dir *os.File, userns *os.File) (*Mapping, error) {
+// Plain makes a directory that is open already a Dir, which owns it.
+func Plain(f *os.File) *Dir { return &Dir{f, -1} }
+
+// Close closes the directory and gives its mount back.
+func (d *Dir) Close() error {
+	err := d.File.Close()
+	if d.mnt >= 0 {
+		err = errors.Join(err, unix.Close(d.mnt))
+		d.mnt = -1
+	}
+	return err
+}
+
+// Files are the open files of directories.
+func Files(dirs []*Dir) []*os.File {
+	out := make([]*os.File, len(dirs))
+	for i, d := range dirs {
+		out[i] = d.File
+	}
+	return out
+}
+
+// Mapped returns a directory on a copy of its mount, attached nowhere, in which
+// the ids are mapped by a user namespace.
+func Mapped(dir *os.File, userns *os.File) (*Dir, error) {
 	mnt, err := linux.CloneTree(int(dir.Fd()), "", false)
 	if err != nil {
 		return nil, fmt.Errorf("map the ids of a layer: copy its mount: %w", linux.NeedsKernel("5.2", err))
@@ -241,16 +264,29 @@ func Mapped(dir *os.File, userns *os.File) (*Mapping, error) {
 		unix.Close(mnt)
 		return nil, fmt.Errorf("map the ids of a layer: %w", linux.NeedsKernel("5.12", err))
 	}
-	d, err := OpenDir(mnt, ".", dir.Name())
+	return onMount(mnt, dir.Name())
+}
+
+// onMount opens the root of a detached mount, which it owns.
+func onMount(mnt int, called string) (*Dir, error) {
+	f, err := OpenDir(mnt, ".", called)
 	if err != nil {
 		unix.Close(mnt)
 		return nil, err
 	}
-	return &Mapping{d, mnt}, nil
+	return &Dir{f, mnt}, nil
 }
 
-// Close gives the mount back.
-func (m *Mapping) Close() error { return errors.Join(m.Dir.Close(), unix.Close(m.mnt)) }
+// EROFS mounts an EROFS file system, attached nowhere: its metadata is in the
+// file index, the content of its files in the file data (Linux 6.12).
+func EROFS(index, data *os.File) (*Dir, error) {
+	mnt, err := linux.NewFilesystem("erofs", fdPath(index), []linux.Param{{Key: "device", Value: fdPath(data)}},
+		unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NODEV)
+	if err != nil {
+		return nil, fmt.Errorf("mount the layer %s: %w", index.Name(), err)
+	}
+	return onMount(mnt, index.Name())
+}
 
 // OpenDir opens a directory below an open one. No symlink is followed.
 func OpenDir(dir int, name, called string) (*os.File, error) {

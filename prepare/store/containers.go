@@ -39,7 +39,8 @@ type Container struct {
 	Ephemeral bool `json:"ephemeral,omitempty"`
 	// UIDMappings and GIDMappings are those of its user namespace: its layers
 	// hold container ids and are mapped when they are mounted; with Chowned
-	// they hold host ids, because the kernel could not map them.
+	// they are a copy with host ids, because the kernel could not map them. The
+	// writable layer holds host ids.
 	UIDMappings []specs.LinuxIDMapping `json:"uid-mappings,omitempty"`
 	GIDMappings []specs.LinuxIDMapping `json:"gid-mappings,omitempty"`
 	Chowned     bool                   `json:"chowned,omitempty"`

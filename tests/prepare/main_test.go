@@ -65,7 +65,8 @@ func needs(t *testing.T) string {
 	return dir
 }
 
-// TestScripts runs every script of testdata.
+// TestScripts runs every script of testdata, with layers as directories and,
+// where the kernel can, with EROFS.
 func TestScripts(t *testing.T) {
 	dir := needs(t)
 	t.Cleanup(func() {
@@ -79,9 +80,23 @@ func TestScripts(t *testing.T) {
 	}
 	slices.Sort(scripts)
 	t.Setenv("GOURD_TEST_IMAGES", dir)
-	for _, s := range scripts {
-		t.Run(strings.TrimSuffix(filepath.Base(s), ".txtar"), func(t *testing.T) {
-			world.Run(t, "script", s+" "+t.TempDir())
+	for _, format := range []string{"directory", "erofs"} {
+		t.Run(format, func(t *testing.T) {
+			t.Setenv("GOURD_TEST_FORMAT", format)
+			if format == "erofs" && !fileBackedEROFS() {
+				t.Skip("the kernel has no EROFS")
+			}
+			for _, s := range scripts {
+				t.Run(strings.TrimSuffix(filepath.Base(s), ".txtar"), func(t *testing.T) {
+					world.Run(t, "script", s+" "+t.TempDir())
+				})
+			}
 		})
 	}
+}
+
+// fileBackedEROFS tells whether the kernel may have EROFS at all.
+func fileBackedEROFS() bool {
+	data, err := os.ReadFile("/proc/filesystems")
+	return err == nil && strings.Contains(string(data), "erofs")
 }

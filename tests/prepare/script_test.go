@@ -87,12 +87,28 @@ func run(ts *testscript.TestScript, neg bool, want int, name string, args ...str
 }
 
 func storeArgs(ts *testscript.TestScript, args []string) []string {
-	return append([]string{"--store", ts.Getenv("STORE"), "--run-dir", ts.Getenv("RUN")}, args...)
+	return append([]string{"--store", ts.Getenv("STORE"), "--run-dir", ts.Getenv("RUN")}, withFormat(args)...)
 }
 
 // cmdPrepare is "prepare ARGS…": gourd prepare with the script's store.
 func cmdPrepare(ts *testscript.TestScript, neg bool, args []string) {
 	run(ts, neg, -1, ts.Getenv("RUNTIME"), append([]string{"prepare"}, storeArgs(ts, args)...)...)
+}
+
+// withFormat adds the form of layers that this run tests to the verbs that
+// import.
+func withFormat(args []string) []string {
+	f := os.Getenv("GOURD_TEST_FORMAT")
+	if f == "" || len(args) == 0 || args[0] == "" {
+		return args
+	}
+	switch args[0] {
+	case "import", "run", "create":
+		return append([]string{args[0], "--layer-format", f}, args[1:]...)
+	case "images", "list", "inspect", "mount", "unmount", "rm", "rmi", "size", "diff", "export", "commit", "copy", "tag", "check", "gc", "refresh", "unshare":
+		return args
+	}
+	return append([]string{"--layer-format", f}, args...)
 }
 
 // cmdGourd is "gourd ARGS…".
