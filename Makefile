@@ -25,7 +25,7 @@ RUNTIME ?= $(CURDIR)/bin/gourd
 SUITES := ./tests/integration ./tests/engines
 
 .DEFAULT_GOAL := help
-.PHONY: help build man demo test test-unit test-libseccomp test-fuzz test-mutations bench-seccomp test-integration test-engines test-oracle test-vm test-vm-full test-host script lint cross deps clean
+.PHONY: help build man demo test test-unit test-libseccomp test-fuzz test-mutations bench-seccomp test-integration test-prepare bench-prepare test-engines test-oracle test-vm test-vm-full test-host script lint cross deps clean
 
 help: ## this text
 	@echo 'gourd, a container runtime. What can be made:'
@@ -45,10 +45,10 @@ demo: build ## build, then run a first container, which says what it sees
 	bin/gourd spec --hello --bundle "$$dir/hello" && \
 	bin/gourd --root "$$dir/state" run --bundle "$$dir/hello" hello
 
-test: deps build lint test-unit test-libseccomp test-fuzz test-integration test-engines ## everything: install what the tests need, then run them all
+test: deps build lint test-unit test-libseccomp test-fuzz test-integration test-prepare test-engines ## everything: install what the tests need, then run them all
 
 test-unit: build ## the tests of the packages, in seconds; more of them as root
-	$(GO) test -tags $(TAGS) $$($(GO) list -tags $(TAGS) ./... | grep -v -E '/tests/(integration|engines|bench)$$')
+	$(GO) test -tags $(TAGS) $$($(GO) list -tags $(TAGS) ./... | grep -v -E '/tests/(integration|engines|prepare|bench)$$')
 
 test-libseccomp: ## the seccomp compiler against libseccomp (the only thing that needs cgo)
 	CGO_ENABLED=1 $(GO) test -tags libseccomp,$(TAGS) ./seccomp/...
@@ -70,6 +70,12 @@ bench-seccomp: ## the figures of seccomp/README.md
 
 test-integration: build ## real containers: the scripts of tests/integration
 	GOURD_RUNTIME=$(CURDIR)/bin/gourd $(GO) test -count=1 -timeout 20m ./tests/integration
+
+test-prepare: build ## gourd prepare: images of umoci, buildah and skopeo; a kill at every step
+	GOURD_RUNTIME=$(CURDIR)/bin/gourd $(GO) test -count=1 -timeout 40m ./tests/prepare
+
+bench-prepare: build ## gourd prepare against umoci and podman, for a Debian
+	GOURD_RUNTIME=$(CURDIR)/bin/gourd $(GO) test -count=1 -timeout 40m ./tests/prepare -run '^$$' -bench Debian -benchtime 3x
 
 test-engines: build ## dockerd and containerd with gourd as their runtime
 	GOURD_RUNTIME=$(CURDIR)/bin/gourd $(GO) test -count=1 -timeout 20m ./tests/engines

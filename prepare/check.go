@@ -32,7 +32,8 @@ type Problem struct {
 type CheckOptions struct {
 	// Repair mends what can be mended.
 	Repair bool
-	// Deep walks the layers, too, and compares them with what was unpacked.
+	// Deep walks the layers, too, and compares them with what was unpacked;
+	// of one that is kept as a tar it checks the digest.
 	Deep bool
 	// Import are the options for importing anew what is damaged.
 	Import ImportOptions
@@ -142,12 +143,34 @@ func (p *Preparer) layerWhole(l *store.Layer, deep bool) error {
 	if !deep {
 		return nil
 	}
+	if l.Format == store.FormatEROFS {
+		if err := hashes(p.Store.LayerDir(l.Key)+"/"+tarName, l.DiffID); err != nil {
+			return err
+		}
+	}
 	n, size, err := layer.Count(d.File)
 	if err != nil {
 		return err
 	}
 	if n != l.Files || size != l.Bytes {
 		return fmt.Errorf("it has %d files of %d bytes, but %d of %d were unpacked", n, size, l.Files, l.Bytes)
+	}
+	return nil
+}
+
+// hashes checks the digest of a file.
+func hashes(name string, want digest.Digest) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	got, err := digest.FromReader(f)
+	if err != nil {
+		return err
+	}
+	if got != want {
+		return &layer.DigestError{What: name, Want: want, Got: got}
 	}
 	return nil
 }

@@ -187,7 +187,7 @@ func ParseSize(s string) (int64, error) {
 		}
 	}
 	v, err := strconv.ParseFloat(digits, 64)
-	if err != nil || v < 0 || v*float64(int64(1)<<shift) >= 1<<62 {
+	if err != nil || !(v >= 0) || v*float64(int64(1)<<shift) >= 1<<62 {
 		return 0, fmt.Errorf("size %q: it is a number of bytes, or one with a unit such as 64m", s)
 	}
 	return int64(v * float64(int64(1)<<shift)), nil

@@ -185,6 +185,13 @@ func (p *packer) describe(l *lower, name string) (*tar.Header, error) {
 	if p.o.IDs != nil {
 		uid, gid := p.o.IDs(l.st.Uid, l.st.Gid)
 		h.Uid, h.Gid = int(uid), int(gid)
+		for _, key := range []string{paxXattr + "system.posix_acl_access", paxXattr + "system.posix_acl_default"} {
+			if v, ok := h.PAXRecords[key]; ok {
+				if h.PAXRecords[key], err = mapACL(v, p.o.IDs); err != nil {
+					return nil, fmt.Errorf("pack %q: %w", name, err)
+				}
+			}
+		}
 		if v, ok := h.PAXRecords[paxXattr+capability]; ok {
 			if h.PAXRecords[paxXattr+capability], err = mapCapability(v, p.o.IDs); err != nil {
 				return nil, fmt.Errorf("pack %q: %w", name, err)
@@ -348,4 +355,29 @@ func mapCapability(v string, ids func(uid, gid uint32) (uint32, uint32)) (string
 	}
 	binary.LittleEndian.PutUint32(out, magic&^uint32(revisionOfMask)|v3)
 	return string(binary.LittleEndian.AppendUint32(out, root)), nil
+}
+
+// mapACL maps the users and groups of an access control list, which is a
+// version and entries of a tag, permissions and an id (linux/posix_acl_xattr.h).
+func mapACL(v string, ids func(uid, gid uint32) (uint32, uint32)) (string, error) {
+	const (
+		version     = 2
+		user, group = 0x02, 0x08
+		entry       = 8
+	)
+	b := []byte(v)
+	if len(b) < 4 || (len(b)-4)%entry != 0 || binary.LittleEndian.Uint32(b) != version {
+		return "", fmt.Errorf("an access control list of %d bytes is not understood", len(b))
+	}
+	for e := b[4:]; len(e) > 0; e = e[entry:] {
+		id := binary.LittleEndian.Uint32(e[4:])
+		switch binary.LittleEndian.Uint16(e) {
+		case user:
+			id, _ = ids(id, 0)
+		case group:
+			_, id = ids(0, id)
+		}
+		binary.LittleEndian.PutUint32(e[4:], id)
+	}
+	return string(b), nil
 }

@@ -421,6 +421,9 @@ func (u *unpacker) linkTo(dir, tbase string, parent int, name, base string) erro
 	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
 		return errors.New("it is a directory")
 	}
+	if st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0 && !u.o.Plain {
+		return errors.New("this layer deletes it")
+	}
 	return u.fresh(parent, name, base, func() error { return unix.Linkat(tfd, tbase, parent, base, 0) })
 }
 

@@ -130,6 +130,9 @@ func (s *Stack) mountNew(target *os.File, w Way) error {
 	}
 	defer unix.Close(ctx)
 	give := func(key string, f *os.File) error {
+		if w != ByFD && w != ByPath {
+			return unix.EINVAL
+		}
 		if w == ByFD {
 			return unix.FsconfigSetFd(ctx, key, int(f.Fd()))
 		}

@@ -30,6 +30,7 @@ cp bin/busybox bin/capable; setcap cap_net_raw+ep bin/capable
 mkfifo tmp/fifo; mknod opt/null c 1 3; mknod opt/loop b 7 0
 setfattr -n user.note -v hello opt/d; setfattr -n user.empty opt/d/one
 setfacl -m u:1000:r opt/d/e/f; setfacl -d -m g:2000:rx opt/d/e
+echo acl >opt/acl; setfacl -m u:1000:r,g:2000:rw opt/acl
 truncate -s 20M opt/sparse; printf x | dd of=opt/sparse bs=1 seek=10000000 conv=notrunc 2>/dev/null
 printf 'latin1' >"opt/$(printf 'caf\351')"
 mkdir -p "opt/$(printf 'l%.0s' $(seq 200))/$(printf 'm%.0s' $(seq 200))"

@@ -1,0 +1,285 @@
+package layer
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/opencontainers/go-digest"
+)
+
+// makeTar makes a tar; what is missing of a header is filled in.
+func makeTar(t testing.TB, hs ...tar.Header) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, h := range hs {
+		content := ""
+		if h.Typeflag == 0 || h.Typeflag == tar.TypeReg {
+			content = "content of " + h.Name
+			h.Typeflag, h.Size = tar.TypeReg, int64(len(content))
+		}
+		if h.Mode == 0 {
+			h.Mode = 0o755
+		}
+		h.Uid, h.Gid = os.Geteuid(), os.Getegid()
+		h.ModTime = time.Unix(1e9, 0)
+		if err := w.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// namespace is the one that this process may write.
+func namespace() Namespace {
+	if os.Geteuid() == 0 {
+		return Trusted
+	}
+	return User
+}
+
+// unpackInto unpacks below a fresh directory that has a neighbour.
+func unpackInto(t testing.TB, data []byte, o Options) (root string, sum *Summary, err error) {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/outside", []byte("outside"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	root = dir + "/root"
+	if err := os.Mkdir(root, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	o.Overlay = namespace()
+	sum, err = Unpack(bytes.NewReader(data), f, o)
+	entries, rerr := os.ReadDir(dir)
+	if rerr != nil || len(entries) != 2 {
+		t.Errorf("beside the layer there are %v, %v", entries, rerr)
+	}
+	if b, rerr := os.ReadFile(dir + "/outside"); rerr != nil || string(b) != "outside" {
+		t.Errorf("the file outside is %q, %v", b, rerr)
+	}
+	return root, sum, err
+}
+
+func TestNothingLeavesTheLayer(t *testing.T) {
+	dir := func(n string) tar.Header { return tar.Header{Name: n, Typeflag: tar.TypeDir} }
+	sym := func(n, to string) tar.Header { return tar.Header{Name: n, Typeflag: tar.TypeSymlink, Linkname: to} }
+	hard := func(n, to string) tar.Header { return tar.Header{Name: n, Typeflag: tar.TypeLink, Linkname: to} }
+	file := func(n string) tar.Header { return tar.Header{Name: n} }
+	for _, tt := range []struct {
+		name string
+		hs   []tar.Header
+		err  string // "": it is unpacked, and inside has it
+		in   string
+	}{
+		{"climbing", []tar.Header{file("../outside")}, "leads out", ""},
+		{"climbing later", []tar.Header{dir("a"), file("a/../../outside")}, "leads out", ""},
+		{"climbing back", []tar.Header{file("a/../b")}, "", "b"},
+		{"absolute", []tar.Header{file("/a/b")}, "", "a/b"},
+		{"absolute and climbing", []tar.Header{file("/../outside")}, "leads out", ""},
+		{"through an absolute symlink", []tar.Header{dir("etc"), sym("link", "/etc"), file("link/passwd")}, "", "etc/passwd"},
+		{"through a climbing symlink", []tar.Header{sym("link", "../.."), file("link/outside")}, "", "outside"},
+		{"through a chain of symlinks", []tar.Header{sym("a", ".."), sym("b", "a/.."), dir("c"), file("b/c/outside")}, "", "c/outside"},
+		{"over a symlink", []tar.Header{sym("x", "../outside"), file("x")}, "", "x"},
+		{"a directory over a symlink", []tar.Header{sym("x", ".."), dir("x"), file("x/outside")}, "", "x/outside"},
+		{"hard link out", []tar.Header{hard("x", "../outside")}, "leads out", ""},
+		{"hard link through a symlink", []tar.Header{sym("l", ".."), hard("x", "l/outside")}, "no such file", ""},
+		{"hard link to a symlink out", []tar.Header{sym("l", "../outside"), hard("x", "l"), file("x")}, "", "x"},
+		{"hard link to what is absent", []tar.Header{hard("x", "nothing")}, "not there", ""},
+		{"hard link to itself", []tar.Header{file("x"), hard("x", "x")}, "itself", ""},
+		{"whiteout of ..", []tar.Header{file(".wh...")}, "no name", ""},
+		{"whiteout of nothing", []tar.Header{file(".wh.")}, "no name", ""},
+		{"whiteout through a symlink", []tar.Header{sym("l", ".."), file("l/.wh.outside")}, "", "outside"},
+		{"root that is no directory", []tar.Header{sym("./", "..")}, "not a directory", ""},
+		{"the root removed", []tar.Header{file(".wh..")}, "no name", ""},
+		{"below a file", []tar.Header{file("f"), file("f/g")}, "not a directory", ""},
+		{"hard link to what the layer deletes", []tar.Header{file(".wh.a"), hard("x", "a")}, "deletes it", ""},
+		{"a loop", []tar.Header{sym("a", "b"), sym("b", "a"), file("a/x")}, "symbolic links", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			root, _, err := unpackInto(t, makeTar(t, tt.hs...), Options{Base: true})
+			if tt.err != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.err) {
+					t.Errorf("the error is %v, want %q", err, tt.err)
+				}
+				return
+			}
+			if err != nil {
+				if os.Geteuid() != 0 && strings.Contains(err.Error(), "whiteout") {
+					t.Skip("whiteouts need root")
+				}
+				t.Fatal(err)
+			}
+			if _, err := os.Lstat(filepath.Join(root, tt.in)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestDeviceThatIsAWhiteout(t *testing.T) {
+	_, _, err := unpackInto(t, makeTar(t, tar.Header{Name: "x", Typeflag: tar.TypeChar}), Options{Base: true})
+	if err == nil || !strings.Contains(err.Error(), "whiteout") {
+		t.Errorf("a device 0:0 gives %v", err)
+	}
+}
+
+func TestOverlayAttributesAreNotTaken(t *testing.T) {
+	h := tar.Header{Name: "x", Format: tar.FormatPAX, PAXRecords: map[string]string{
+		"SCHILY.xattr.trusted.overlay.redirect": "/etc", "SCHILY.xattr.user.overlay.opaque": "y",
+	}}
+	root, sum, err := unpackInto(t, makeTar(t, h), Options{Base: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(sum.Dropped) != 2 {
+		t.Errorf("dropped: %v", sum.Dropped)
+	}
+	f, err := os.Open(root + "/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if attrs, err := Xattrs(int(f.Fd())); err != nil || len(attrs) != 0 {
+		t.Errorf("attributes %v, %v", attrs, err)
+	}
+}
+
+func TestLayersThatNeedOthers(t *testing.T) {
+	for name, hs := range map[string][]tar.Header{
+		"an undescribed directory":        {{Name: "a/b"}},
+		"a hard link to a lower layer":    {{Name: "x", Typeflag: tar.TypeLink, Linkname: "lower"}},
+		"a whiteout in an undescribed":    {{Name: "a/.wh.b"}},
+		"an opaque undescribed directory": {{Name: "a/.wh..wh..opq"}},
+	} {
+		if os.Geteuid() != 0 && strings.Contains(name, "whiteout") {
+			continue
+		}
+		if _, _, err := unpackInto(t, makeTar(t, hs...), Options{}); !errors.Is(err, ErrNeedsParents) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := Index(bytes.NewReader(makeTar(t, hs...)), io.Discard, io.Discard, Options{Overlay: namespace()}); !errors.Is(err, ErrNeedsParents) {
+			t.Errorf("%s, as an index: %v", name, err)
+		}
+	}
+}
+
+func TestHoles(t *testing.T) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	content := make([]byte, 1<<20)
+	copy(content[300<<10:], "data")
+	if err := w.WriteHeader(&tar.Header{Name: "f", Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(content)), Uid: os.Geteuid(), Gid: os.Getegid()}); err != nil {
+		t.Fatal(err)
+	}
+	w.Write(content)
+	w.Close()
+	root, _, err := unpackInto(t, b.Bytes(), Options{Base: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(root + "/f")
+	if err != nil || !bytes.Equal(got, content) {
+		t.Errorf("the content is another, %v", err)
+	}
+	f, err := os.Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if u, err := Measure(f); err != nil || u.Apparent != 1<<20 || u.Disk > 64<<10 {
+		t.Errorf("it takes %+v, %v", u, err)
+	}
+}
+
+func TestStreamDigests(t *testing.T) {
+	plain := makeTar(t, tar.Header{Name: "f"})
+	var gz, zs bytes.Buffer
+	g := gzip.NewWriter(&gz)
+	g.Write(plain)
+	g.Close()
+	z, err := zstd.NewWriter(&zs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	z.Write(plain)
+	z.Close()
+	for name, blob := range map[string][]byte{"plain": plain, "gzip": gz.Bytes(), "zstd": zs.Bytes()} {
+		read := func(blob []byte, e Expect) error {
+			s, err := NewStream(bytes.NewReader(blob), e, nil)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			if _, err := tar.NewReader(s).Next(); err != nil {
+				return err
+			}
+			return s.Verify()
+		}
+		good := Expect{Digest: digest.FromBytes(blob), Size: int64(len(blob)), DiffID: digest.FromBytes(plain)}
+		if err := read(blob, good); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		other := good
+		other.DiffID = digest.FromString("other")
+		var de *DigestError
+		if err := read(blob, other); !errors.As(err, &de) || de.What != "diff id" {
+			t.Errorf("%s, another diff id: %v", name, err)
+		}
+		other = good
+		other.Digest = digest.FromString("other")
+		if err := read(blob, other); !errors.As(err, &de) || de.What != "blob" {
+			t.Errorf("%s, another digest: %v", name, err)
+		}
+		if err := read(blob[:len(blob)-1], good); err == nil {
+			t.Errorf("%s, cut short: no error", name)
+		}
+		if err := read(append(append([]byte{}, blob...), 0), good); err == nil {
+			t.Errorf("%s, with more behind it: no error", name)
+		}
+	}
+	for name, magic := range map[string]string{"xz": "\xfd7zXZ\x00", "bzip2": "BZh91AY"} {
+		if _, err := NewStream(strings.NewReader(magic), Expect{Size: -1}, nil); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// FuzzUnpack unpacks whatever comes: it must not panic, and nothing may appear
+// beside the layer. What Unpack refuses for its content, Index refuses, too.
+func FuzzUnpack(f *testing.F) {
+	f.Add(makeTar(f, tar.Header{Name: "a", Typeflag: tar.TypeDir}, tar.Header{Name: "a/b"}, tar.Header{Name: "a/.wh.c"}))
+	f.Add(makeTar(f, tar.Header{Name: "l", Typeflag: tar.TypeSymlink, Linkname: ".."}, tar.Header{Name: "l/outside"}, tar.Header{Name: "h", Typeflag: tar.TypeLink, Linkname: "l"}))
+	f.Add(makeTar(f, tar.Header{Name: ".wh..wh..opq"}, tar.Header{Name: "x", PAXRecords: map[string]string{"SCHILY.xattr.user.a": "b"}}))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) > 1<<16 {
+			return
+		}
+		_, _, err := unpackInto(t, data, Options{Base: true})
+		var meta bytes.Buffer
+		_, ierr := Index(bytes.NewReader(data), io.Discard, &meta, Options{Base: true, Overlay: namespace()})
+		if err != nil && strings.Contains(err.Error(), "leads out") && ierr == nil {
+			t.Errorf("unpacking says %v, indexing nothing", err)
+		}
+	})
+}
