@@ -240,7 +240,10 @@ func (c *checker) containers() error {
 		ctr, err := s.Container(e.Name())
 		if err != nil {
 			errs = append(errs, c.found("container "+e.Name(), err.Error(), "remove its directory", func() error {
-				return errors.Join(unmountAll(s.Bundle(e.Name())+"/rootfs"), unmountAll(s.RunDir(e.Name())+"/shm"), s.RemoveContainer(e.Name()))
+				if err := c.p.clear(&store.Container{ID: e.Name()}); err != nil {
+					return err
+				}
+				return s.RemoveContainer(e.Name())
 			}))
 			continue
 		}
@@ -305,7 +308,7 @@ func (c *checker) runs() error {
 			continue
 		}
 		errs = append(errs, c.found("run directory "+e.Name(), "its container is gone", "unmount and remove it", func() error {
-			if err := unmountAll(s.RunDir(e.Name()) + "/shm"); err != nil {
+			if err := c.p.clear(&store.Container{ID: e.Name()}); err != nil {
 				return err
 			}
 			run, err := os.Open(s.Run)

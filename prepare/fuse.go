@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"github.com/gourd-oci/gourd/prepare/store"
@@ -30,6 +31,9 @@ func (p *Preparer) mountFuse(c *store.Container) error {
 		lowers = []string{c.Rootfs}
 	default:
 		for i := len(c.Layers) - 1; i >= 0; i-- {
+			if slices.Contains(c.Layers[i+1:], c.Layers[i]) {
+				continue // see openLayers
+			}
 			l, err := p.Store.Layer(c.Layers[i])
 			if err != nil {
 				return fmt.Errorf("layer %s: %w", c.Layers[i], err)

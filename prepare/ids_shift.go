@@ -72,7 +72,7 @@ func (p *Preparer) shift(c *store.Container) error {
 	}
 	from := lowers[0].File
 	if len(lowers) > 1 {
-		at := p.Store.RunDir(c.ID) + "/merged"
+		at := p.merged(c)
 		if err := os.MkdirAll(at, 0o700); err != nil {
 			return err
 		}

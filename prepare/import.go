@@ -69,6 +69,9 @@ func (p *Preparer) importImage(ctx context.Context, ref string, o ImportOptions)
 // layers makes sure of all the layers of an image and returns their keys, the
 // base first, and the sum of their sizes.
 func (p *Preparer) layers(ctx context.Context, img *image.Image, format string) ([]string, int64, error) {
+	if p.Progress != nil {
+		defer p.Progress.Stop()
+	}
 	keys := make([]string, len(img.Layers))
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))

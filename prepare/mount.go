@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/moby/sys/mountinfo"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -37,6 +39,9 @@ func (p *Preparer) Mount(ref string) (string, error) {
 
 // rootfs is where a container is mounted.
 func (p *Preparer) rootfs(c *store.Container) string { return p.Store.Bundle(c.ID) + "/rootfs" }
+
+// merged is where its layers are stacked while they are copied.
+func (p *Preparer) merged(c *store.Container) string { return p.Store.RunDir(c.ID) + "/merged" }
 
 // shm is where a container's /dev/shm is mounted.
 func (p *Preparer) shm(c *store.Container) string { return p.Store.RunDir(c.ID) + "/shm" }
@@ -79,7 +84,12 @@ func (p *Preparer) mount(c *store.Container) (err error) {
 
 // clear unmounts whatever is mounted for a container.
 func (p *Preparer) clear(c *store.Container) error {
-	return errors.Join(unmountAll(p.shm(c)), unmountAll(p.rootfs(c)))
+	errs := []error{unmountAll(p.shm(c)), unmountAll(p.rootfs(c)), unmountAll(p.merged(c))}
+	left, err := filepath.Glob(p.Store.RunDir(c.ID) + "/layers/*")
+	for _, l := range left {
+		errs = append(errs, unmountAll(l))
+	}
+	return errors.Join(append(errs, err)...)
 }
 
 // unmountAll unmounts what is mounted at a path, however often.
@@ -134,6 +144,7 @@ func (p *Preparer) mountRootfs(c *store.Container) (how string, err error) {
 	if c.Overlay == OverlayFuse {
 		return OverlayFuse, p.mountFuse(c)
 	}
+	layers := lowers
 	if userns != nil {
 		// The writable layer is not mapped: overlayfs makes its work files as
 		// root of the host, who has no id in there. So it holds the host's ids.
@@ -142,10 +153,9 @@ func (p *Preparer) mountRootfs(c *store.Container) (how string, err error) {
 		if err != nil {
 			return "", err
 		}
-		s.Lowers = overlay.Files(mapped)
-	} else {
-		s.Lowers = overlay.Files(lowers)
+		layers = mapped
 	}
+	s.Lowers = overlay.Files(layers)
 	if c.Writable {
 		if s.Upper, err = overlay.OpenDir(int(own.Fd()), "upper", own.Name()+"/upper"); err != nil {
 			return "", err
@@ -157,6 +167,9 @@ func (p *Preparer) mountRootfs(c *store.Container) (how string, err error) {
 		defer s.Work.Close()
 	}
 	err = s.Mount(at)
+	if errors.Is(err, unix.EINVAL) && slices.ContainsFunc(layers, (*overlay.Dir).Detached) {
+		err = p.mountAttached(c, layers, &s, at)
+	}
 	if err != nil && c.Overlay == "" && p.Rootless && c.UIDMappings == nil {
 		// A kernel that does not let a user namespace mount overlays.
 		if ferr := p.mountFuse(c); ferr != nil {
@@ -165,6 +178,39 @@ func (p *Preparer) mountRootfs(c *store.Container) (how string, err error) {
 		return OverlayFuse, nil
 	}
 	return "overlay", err
+}
+
+// mountAttached mounts a stack whose layers are attached for the moment: before
+// Linux 6.15 overlayfs takes none that are attached nowhere. It keeps copies of
+// their mounts, so that they can go at once.
+func (p *Preparer) mountAttached(c *store.Container, layers []*overlay.Dir, s *overlay.Stack, at *os.File) (err error) {
+	base := p.Store.RunDir(c.ID) + "/layers"
+	var undo cleanup.Stack
+	defer func() { err = errors.Join(err, undo.Run()) }()
+	if err := os.Mkdir(base, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	undo.Add("remove "+base, func() error { return os.Remove(base) })
+	for i, l := range layers {
+		if !l.Detached() {
+			continue
+		}
+		name := fmt.Sprintf("%s/%d", base, i)
+		if err := os.Mkdir(name, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+		undo.Add("unmount "+name, func() error { return errors.Join(unmountAll(name), os.Remove(name)) })
+		target, err := openPath(name)
+		if err != nil {
+			return err
+		}
+		err = l.Attach(target)
+		target.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return s.Mount(at)
 }
 
 // mapAll maps the ids of directories. What it returns with an error has to be
@@ -279,6 +325,11 @@ func (p *Preparer) lowers(c *store.Container) ([]*overlay.Dir, error) {
 func (p *Preparer) openLayers(keys []string) ([]*overlay.Dir, error) {
 	dirs := make([]*overlay.Dir, 0, len(keys))
 	for i := len(keys) - 1; i >= 0; i-- {
+		// A layer that an image has twice counts where it is topmost: there it
+		// hides all that it has below. The kernel takes no directory twice.
+		if slices.Contains(keys[i+1:], keys[i]) {
+			continue
+		}
 		l, err := p.Store.Layer(keys[i])
 		if err != nil {
 			return dirs, fmt.Errorf("layer %s: %w", keys[i], err)

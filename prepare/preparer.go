@@ -26,6 +26,8 @@ type Preparer struct {
 type Progress interface {
 	// Start begins a bar of total bytes, -1 if nobody knows how many.
 	Start(label string, total int64) Bar
+	// Stop is called when all bars have ended: others may write then.
+	Stop()
 }
 
 // Bar is one layer's progress.

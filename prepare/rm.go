@@ -14,6 +14,11 @@ var ErrMounted = errors.New("it is mounted")
 // Remove removes a container, with all that it has. One that is mounted is
 // refused without force. One that is not there is removed already.
 func (p *Preparer) Remove(ref string, force bool) error {
+	use, err := p.Store.Use()
+	if err != nil {
+		return err
+	}
+	defer use.Unlock()
 	c, err := p.Store.FindContainer(ref)
 	if isNoContainer(err) {
 		p.Log.Warn("the container is removed already", "container", ref)

@@ -265,7 +265,7 @@ func (c *call) open() error {
 	c.p = &prepare.Preparer{Store: s, Log: log, Gourd: findGourd(self), Rootless: rootless,
 		Self: []string{self, "--store", s.Root, "--run-dir", s.Run}}
 	if !c.global.quiet && term.IsTerminal(int(os.Stderr.Fd())) {
-		c.p.Progress = newBars(os.Stderr)
+		c.p.Progress = &bars{w: os.Stderr}
 	}
 	return nil
 }

@@ -247,6 +247,18 @@ func (d *Dir) Close() error {
 	return err
 }
 
+// Detached tells whether the directory lies on a mount that is attached nowhere.
+func (d *Dir) Detached() bool { return d.mnt >= 0 }
+
+// Attach attaches the directory's own mount to a place, where it stays when the
+// directory is closed.
+func (d *Dir) Attach(target *os.File) error {
+	if err := linux.Attach(d.mnt, int(target.Fd())); err != nil {
+		return fmt.Errorf("attach the mount of a layer: %w", err)
+	}
+	return nil
+}
+
 // Files are the open files of directories.
 func Files(dirs []*Dir) []*os.File {
 	out := make([]*os.File, len(dirs))

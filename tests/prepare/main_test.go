@@ -22,8 +22,8 @@ func TestMain(m *testing.M) {
 // images makes the images once and returns where they are.
 var images = sync.OnceValues(func() (string, error) {
 	if dir := os.Getenv("GOURD_TEST_IMAGES"); dir != "" {
-		if _, err := os.Stat(dir + "/debian/index.json"); err == nil {
-			return dir, nil // kept by a developer, to save time
+		if _, err := os.Stat(dir + "/img/index.json"); err == nil {
+			return dir, nil // kept by a developer, or made for a virtual machine
 		}
 	}
 	dir := os.Getenv("GOURD_TEST_IMAGES")
@@ -33,6 +33,9 @@ var images = sync.OnceValues(func() (string, error) {
 			return "", err
 		}
 		cleanups = append(cleanups, func() { os.RemoveAll(dir) })
+		if err := os.Chmod(dir, 0o755); err != nil { // ordinary users read it, too
+			return "", err
+		}
 	} else if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
@@ -52,6 +55,9 @@ func needs(t *testing.T) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("root is needed: layers have devices and owners")
+	}
+	if _, err := os.Stat(os.Getenv("GOURD_TEST_IMAGES") + "/img/index.json"); err == nil {
+		return os.Getenv("GOURD_TEST_IMAGES")
 	}
 	for _, tool := range []string{"umoci", "skopeo", "buildah", "jq", "setfattr", "setcap", "setfacl"} {
 		if _, err := exec.LookPath(tool); err != nil {

@@ -38,7 +38,7 @@ func main() {
 	flag.BoolVar(&o.full, "full", false, "run every script, in every way, and not only those marked [vm]")
 	flag.BoolVar(&o.host, "host", false, "run every script on this host, without a machine")
 	flag.StringVar(&o.gourd, "gourd", "bin/gourd", "the runtime under test, a static binary")
-	flag.StringVar(&o.scripts, "scripts", "", "only these scripts, by name, separated by commas; \"systemd\" is that package's tests")
+	flag.StringVar(&o.scripts, "scripts", "", "only these scripts, by name, separated by commas; \"systemd\" and \"prepare\" are those packages' tests")
 	flag.StringVar(&o.ways, "ways", "root", "with --scripts, how they are run: root, userns, rootless, separated by commas")
 	flag.StringVar(&o.accel, "accel", "tcg", "QEMU's accelerator: tcg (software) or kvm")
 	flag.IntVar(&o.minutes, "minutes", 0, "how long all may take before the machine is taken for hung (default 30, with --full 300)")
@@ -143,7 +143,7 @@ func check(o options) error {
 	if runtime.GOARCH != "amd64" {
 		return errors.New("the machine is for amd64 only; with cgroup v2, make test-host runs the same tests here")
 	}
-	return needs("qemu-system-x86_64", "mmdebstrap", "mke2fs")
+	return needs("qemu-system-x86_64", "mmdebstrap", "mke2fs", "umoci", "skopeo")
 }
 
 // choose decides which scripts run and how, and puts into the report what is
@@ -177,6 +177,10 @@ func choose(o options, all scripts, payload string, r *report) ([]string, plan) 
 			names = slices.Delete(names, i, i+1)
 			pl.Steps = append(pl.Steps, systemdStep(payload, o.minutes, env...))
 		}
+		if i := slices.Index(names, "prepare"); i >= 0 && !o.host {
+			names = slices.Delete(names, i, i+1)
+			pl.Steps = append(pl.Steps, prepareStep(payload, o.minutes, env...))
+		}
 		for _, w := range ways() {
 			if len(names) > 0 && slices.Contains(strings.Split(o.ways, ","), w.name) {
 				pl.Steps = append(pl.Steps, w.run(payload, names, o.minutes, env...))
@@ -187,7 +191,7 @@ func choose(o options, all scripts, payload string, r *report) ([]string, plan) 
 	}
 	pl.Steps = append(pl.Steps, cgroupStep(min(10, o.minutes), env...))
 	if !o.host {
-		pl.Steps = append(pl.Steps, systemdStep(payload, min(10, o.minutes), env...))
+		pl.Steps = append(pl.Steps, systemdStep(payload, min(10, o.minutes), env...), prepareStep(payload, min(15, o.minutes), env...))
 	}
 	pl.Steps = append(pl.Steps,
 		ways()[0].run(payload, names, o.minutes, env...))

@@ -124,6 +124,19 @@ func systemdStep(payload string, minutes int, env ...string) step {
 	}
 }
 
+// prepareStep is the step that runs the scripts of gourd-prepare which another
+// kernel may answer differently: ids of layers mapped for a user namespace, and
+// an ordinary user's overlay.
+func prepareStep(payload string, minutes int, env ...string) step {
+	return step{
+		Name:    "scripts of tests/prepare",
+		Dir:     "prepare",
+		Args:    testArgs("./prepare.test", "^TestScripts$/.*/^(userns|rootless)$", minutes),
+		Env:     append([]string{"GOURD_RUNTIME=" + payload + "/gourd", "GOURD_TEST_IMAGES=" + payload + "/images", "GOURD_TEST_VM=1"}, env...),
+		Minutes: minutes,
+	}
+}
+
 // testArgs is the command line of a test binary; go test's own limit, which
 // shows where every goroutine hangs, is before the step's.
 func testArgs(binary, run string, minutes int) []string {

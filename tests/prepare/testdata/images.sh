@@ -76,6 +76,7 @@ mv index "multi/blobs/sha256/$digest"
 jq -n --arg d "sha256:$digest" --argjson s "$isize" '{schemaVersion: 2, manifests: [{mediaType: "application/vnd.oci.image.index.v1+json", digest: $d, size: $s, annotations: {"org.opencontainers.image.ref.name": "latest"}}]}' >multi/index.json
 
 # buildah: a Debian of several layers.
+chmod -R a+rX .
 [ -n "$debian" ] || exit 0
 export STORAGE_DRIVER=overlay
 buildah="buildah --root $1/.buildah --runroot $1/.buildah-run"
