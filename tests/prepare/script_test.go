@@ -167,5 +167,5 @@ func cmdMounted(ts *testscript.TestScript, neg bool, args []string) {
 func cmdUser(ts *testscript.TestScript, neg bool, args []string) {
 	home := ts.MkAbs("home")
 	run(ts, neg, -1, "setpriv", append([]string{"--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all",
-		"env", "HOME=" + home, "XDG_RUNTIME_DIR=" + ts.MkAbs("rt"), "XDG_DATA_HOME=", ts.Getenv("RUNTIME")}, args...)...)
+		"env", "USER=nobody", "HOME=" + home, "XDG_RUNTIME_DIR=" + ts.MkAbs("rt"), "XDG_DATA_HOME=", ts.Getenv("RUNTIME")}, args...)...)
 }

@@ -17,11 +17,15 @@ import (
 
 // cmdSameTree is "sametree A B [but=PATH…]": the trees are equal, file by file:
 // types, modes, owners, sizes, content, times, devices, links, attributes. The
-// root's time is not looked at, nor the times of paths in notime=PATH.
+// root's time is not looked at, with noroot nothing of it, nor the times of paths
+// in notime=PATH.
 func cmdSameTree(ts *testscript.TestScript, neg bool, args []string) {
 	var but, notime []string
+	noroot := false
 	for _, a := range args[2:] {
-		if p, ok := strings.CutPrefix(a, "but="); ok {
+		if a == "noroot" {
+			noroot = true
+		} else if p, ok := strings.CutPrefix(a, "but="); ok {
 			but = append(but, p)
 		} else if p, ok := strings.CutPrefix(a, "notime="); ok {
 			notime = append(notime, p)
@@ -33,6 +37,10 @@ func cmdSameTree(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	b, err := readTree(ts.MkAbs(args[1]), but, notime)
 	ts.Check(err)
+	if noroot {
+		delete(a, ".")
+		delete(b, ".")
+	}
 	if len(a) < 2 {
 		ts.Fatalf("%s is empty", args[0])
 	}
