@@ -179,6 +179,7 @@ func Apply(hooks []Hook, s *specs.Spec, bindMounts bool) (precreate []Hook) {
 			if s.Hooks == nil {
 				s.Hooks = &specs.Hooks{}
 			}
+			//lint:ignore SA1019 the schema has the stage prestart
 			list := map[string]*[]specs.Hook{
 				"prestart": &s.Hooks.Prestart, "createRuntime": &s.Hooks.CreateRuntime, "createContainer": &s.Hooks.CreateContainer,
 				"startContainer": &s.Hooks.StartContainer, "poststart": &s.Hooks.Poststart, "poststop": &s.Hooks.Poststop,

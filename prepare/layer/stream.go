@@ -38,7 +38,6 @@ type Stream struct {
 	blobHash hash.Hash
 	blobSize int64
 
-	tar     io.Reader
 	tarHash hash.Hash
 	tarSize int64
 	closers []func()
