@@ -71,7 +71,7 @@ func ownFlags(verb string) (flags []string, ok bool) {
 		list = append(globalFlags(), &cli.BoolFlag{Name: "version", Aliases: []string{"v"}}, &cli.BoolFlag{Name: "help", Aliases: []string{"h"}})
 	} else {
 		v := findVerb(verb)
-		if v == nil || v.anyArgs {
+		if v == nil || v.anyArgs && v.hidden { // later.go
 			return nil, false
 		}
 		list = v.flagList()

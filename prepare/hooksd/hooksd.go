@@ -179,11 +179,22 @@ func Apply(hooks []Hook, s *specs.Spec, bindMounts bool) (precreate []Hook) {
 			if s.Hooks == nil {
 				s.Hooks = &specs.Hooks{}
 			}
-			//lint:ignore SA1019 the schema has the stage prestart
-			list := map[string]*[]specs.Hook{
-				"prestart": &s.Hooks.Prestart, "createRuntime": &s.Hooks.CreateRuntime, "createContainer": &s.Hooks.CreateContainer,
-				"startContainer": &s.Hooks.StartContainer, "poststart": &s.Hooks.Poststart, "poststop": &s.Hooks.Poststop,
-			}[stage]
+			var list *[]specs.Hook
+			switch stage {
+			case "prestart":
+				//lint:ignore SA1019 it is deprecated, but in the schema
+				list = &s.Hooks.Prestart
+			case "createRuntime":
+				list = &s.Hooks.CreateRuntime
+			case "createContainer":
+				list = &s.Hooks.CreateContainer
+			case "startContainer":
+				list = &s.Hooks.StartContainer
+			case "poststart":
+				list = &s.Hooks.Poststart
+			case "poststop":
+				list = &s.Hooks.Poststop
+			}
 			*list = append(*list, h.Hook)
 		}
 	}
