@@ -291,3 +291,58 @@ func FuzzUnpack(f *testing.F) {
 		}
 	})
 }
+
+// TestWhiteouts: the image-spec's marks become overlayfs's, in whatever order
+// the tar has them, and a commit turns them back.
+func TestWhiteouts(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("whiteouts need root")
+	}
+	dir := func(n string) tar.Header { return tar.Header{Name: n, Typeflag: tar.TypeDir} }
+	root, sum, err := unpackInto(t, makeTar(t,
+		dir("./"), dir("opaque"), tar.Header{Name: "opaque/new"}, tar.Header{Name: "opaque/.wh..wh..opq"},
+		tar.Header{Name: ".wh.gone"},
+		tar.Header{Name: ".wh.again"}, dir("again"), tar.Header{Name: "again/x"},
+		dir("before"), tar.Header{Name: ".wh.before"},
+		dir("plain"),
+	), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum.Whiteouts != 4 {
+		t.Errorf("%d marks", sum.Whiteouts)
+	}
+	f, err := os.Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for name, want := range map[string]bool{"opaque": true, "again": true, "before": true, "plain": false} {
+		l, _, err := lookupOne(int(f.Fd()), Trusted, name)
+		if err != nil || l == nil {
+			t.Fatalf("%s: %v, %v", name, l, err)
+		}
+		if got, err := isOpaque(l.fd, Trusted); got != want || err != nil {
+			t.Errorf("%s is opaque: %v, %v", name, got, err)
+		}
+	}
+	if l, end, err := lookupOne(int(f.Fd()), Trusted, "gone"); l != nil || !end || err != nil {
+		t.Errorf("what is deleted is %v, %v, %v", l, end, err)
+	}
+	var b bytes.Buffer
+	if _, err := Pack(&b, f, PackOptions{Overlay: Trusted, Root: true}); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for r := tar.NewReader(&b); ; {
+		h, err := r.Next()
+		if err != nil {
+			break
+		}
+		names = append(names, h.Name)
+	}
+	got := strings.Join(names, " ")
+	if want := "./ again/ again/.wh..wh..opq again/x before/ before/.wh..wh..opq .wh.gone opaque/ opaque/.wh..wh..opq opaque/new plain/"; got != want {
+		t.Errorf("packed again it is %q, want %q", got, want)
+	}
+}
