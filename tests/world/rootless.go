@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,10 +42,8 @@ echo 0 >"/sys/fs/cgroup$own/keeper/cgroup.procs"
 echo "$own"
 exec cat`
 
-// keeperIn is the keeper's input, which stays open until this process ends.
-//
-//lint:ignore U1000 it is held, not used
-var keeperIn io.WriteCloser
+// endKeeper ends the keeper; nil if there is none.
+var endKeeper func() error
 
 // askManager has the ordinary user's own systemd delegate a cgroup.
 func askManager() (string, error) {
@@ -58,8 +55,8 @@ func askManager() (string, error) {
 	cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+runtimeDir, "DBUS_SESSION_BUS_ADDRESS=unix:path="+runtimeDir+"/bus")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: UserID, Gid: UserID}}
 	cmd.Stderr = os.Stderr
-	var err error
-	if keeperIn, err = cmd.StdinPipe(); err != nil {
+	in, err := cmd.StdinPipe()
+	if err != nil {
 		return "", err
 	}
 	answer, err := cmd.StdoutPipe()
@@ -69,15 +66,18 @@ func askManager() (string, error) {
 	if err := cmd.Start(); err != nil {
 		return "", err
 	}
+	endKeeper = func() error { return errors.Join(in.Close(), cmd.Wait()) }
 	line, err := bufio.NewReader(answer).ReadString('\n')
 	if err != nil {
-		return "", fmt.Errorf("a cgroup of the user's systemd: %w", errors.Join(err, cmd.Wait()))
+		err = errors.Join(err, endKeeper())
+		endKeeper = nil
+		return "", fmt.Errorf("a cgroup of the user's systemd: %w", err)
 	}
 	return strings.TrimSpace(line), nil
 }
 
 // giveCgroup makes a cgroup and gives it to the ordinary user, as a systemd
-// would. It is removed with the last world (see Run).
+// would.
 func giveCgroup() (string, error) {
 	t, err := openTree()
 	if err != nil {
@@ -102,8 +102,11 @@ func giveCgroup() (string, error) {
 // given is the cgroup that giveCgroup made; "" for none.
 var given string
 
-// takeBack removes what giveCgroup made.
+// takeBack ends what askManager began, or removes what giveCgroup made.
 func takeBack() error {
+	if endKeeper != nil {
+		return endKeeper()
+	}
 	if given == "" {
 		return nil
 	}
