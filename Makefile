@@ -15,6 +15,11 @@ ARCHES := amd64 arm64 riscv64
 # How long each fuzz target runs.
 FUZZTIME ?= 2s
 
+# How many runs the benchmark makes of each case, and of which cases (all: the slow
+# ones too; go run ./tests/bench -help lists them).
+N     ?= 20
+CASES ?=
+
 # One script of tests/integration alone: make script SCRIPT=kill RUNTIME=runc,
 # or in another way: WAY=userns, WAY=rootless
 SCRIPT  ?= .
@@ -25,7 +30,7 @@ RUNTIME ?= $(CURDIR)/bin/gourd
 SUITES := ./tests/integration ./tests/engines
 
 .DEFAULT_GOAL := help
-.PHONY: help build man demo test test-unit test-libseccomp test-fuzz test-mutations bench-seccomp test-integration test-prepare bench-prepare test-engines test-oracle test-vm test-vm-full test-host script lint cross deps clean
+.PHONY: help build man demo test test-unit test-libseccomp test-fuzz test-mutations bench bench-seccomp test-integration test-prepare bench-prepare test-engines test-oracle test-vm test-vm-full test-host script lint cross deps clean
 
 help: ## this text
 	@echo 'gourd, a container runtime. What can be made:'
@@ -48,7 +53,7 @@ demo: build ## build, then run a first container, which says what it sees
 test: deps build lint test-unit test-libseccomp test-fuzz test-integration test-prepare test-engines ## everything: install what the tests need, then run them all
 
 test-unit: build ## the tests of the packages, in seconds; more of them as root
-	$(GO) test -tags $(TAGS) $$($(GO) list -tags $(TAGS) ./... | grep -v -E '/tests/(integration|engines|prepare|bench)$$')
+	$(GO) test -tags $(TAGS) $$($(GO) list -tags $(TAGS) ./... | grep -v -E '/tests/(integration|engines|prepare)$$')
 
 test-libseccomp: ## the seccomp compiler against libseccomp (the only thing that needs cgo)
 	CGO_ENABLED=1 $(GO) test -tags libseccomp,$(TAGS) ./seccomp/...
@@ -64,6 +69,9 @@ test-fuzz: ## every fuzz target for a moment (make test-fuzz FUZZTIME=10m: in ea
 
 test-mutations: ## each protection taken out, in a copy: its attack's test must fail
 	tests/security/mutate
+
+bench: build ## gourd beside every other runtime on PATH: docs/performance.md (make bench N=60 CASES=all)
+	$(GO) run -tags $(TAGS) ./tests/bench -n $(N) -cases "$(CASES)" -docs docs
 
 bench-seccomp: ## the figures of seccomp/README.md
 	CGO_ENABLED=1 $(GO) test -tags libseccomp,$(TAGS) -run '^$$' -bench . -benchtime 200x ./seccomp
