@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/gourd-oci/gourd/internal/cleanup"
+	"github.com/gourd-oci/gourd/internal/trace"
 	"golang.org/x/sys/unix"
 )
 
@@ -63,6 +64,7 @@ func Create(p *Plan, undo *cleanup.Stack) (*Cgroup, error) {
 // ones will find their controllers. Create has done it; it is for managers that
 // get their directory from somebody else.
 func (c *Cgroup) Prepare(p *Plan) error {
+	defer trace.Begin("set the limits").End()
 	if c.absent {
 		return nil
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/internal/trace"
 )
 
 // Find tells where cgroup2 is mounted (root, an absolute path) and in which
@@ -20,6 +22,7 @@ import (
 // Where the process is outside of its cgroup namespace's root, own starts with
 // "/.." as the kernel shows it (cgroup_namespaces(7)).
 func Find() (root, own string, err error) {
+	defer trace.Begin("find the cgroups").End()
 	if root, err = findRoot(); err != nil || root == "" {
 		return "", "", err
 	}

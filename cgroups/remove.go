@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/internal/trace"
 )
 
 // Remove removes the directories that gourd made, and first what the container
@@ -15,6 +17,7 @@ import (
 // which must have been killed, are gone. A parent that another container uses
 // by now is left to that one. What is gone already is no error.
 func (c *Cgroup) Remove() error {
+	defer trace.Begin("remove the cgroup").End()
 	if c.absent {
 		return nil
 	}

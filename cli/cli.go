@@ -43,6 +43,7 @@ type program struct {
 	log     *slog.Logger // never nil
 	logFile *os.File     // what --log names; nil: warnings and errors go to stderr
 	json    bool         // --log-format json
+	trace   *os.File     // what --trace names; nil: no trace
 
 	find     func(name string) *verb // findVerb
 	exitCode int                     // what the verb asks for when it returns no error
@@ -88,6 +89,9 @@ func Main(args []string) int {
 func (p *program) main(args []string) int {
 	p.log = slog.New(&handler{out: p.stderr, format: formatPlain, level: slog.LevelInfo})
 	err := p.dispatch(args)
+	if p.trace != nil {
+		err = errors.Join(err, p.saveTrace())
+	}
 	if err == nil {
 		return p.exitCode
 	}

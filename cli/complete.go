@@ -42,6 +42,7 @@ const (
 	operandCommand // a verb of gourd's
 	operandShell
 	operandDir
+	operandFile
 )
 
 // candidates is the answer to a shell.
@@ -210,6 +211,8 @@ func operands(v *verb, l *line) candidates {
 		return listed("", shells()...)
 	case operandDir:
 		return candidates{kind: completeDirs}
+	case operandFile:
+		return candidates{kind: completeFiles}
 	}
 	if v.stopAtOperand && v.max < 0 {
 		return candidates{kind: completeFiles} // of another program's line

@@ -12,7 +12,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// globalFlags returns runc's global flags, and the two of crun that engines use.
+// globalFlags returns runc's global flags, the two of crun that engines use, and
+// gourd's own.
 func globalFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "root", Usage: "keep the containers' state in `DIR` (default: /run/gourd, or $XDG_RUNTIME_DIR/gourd when rootless)"},
@@ -22,6 +23,7 @@ func globalFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "debug", Usage: "log everything, the compiled plan of a container too; as --log-level debug"},
 		&cli.BoolFlag{Name: "systemd-cgroup", Usage: "let systemd make the cgroup; cgroupsPath is then \"slice:prefix:name\""},
 		&cli.StringFlag{Name: "cgroup-manager", Usage: "who makes the cgroup: `MANAGER` is cgroupfs, systemd or disabled"},
+		&cli.StringFlag{Name: "trace", Usage: "add a timeline of every step to `FILE`, for \"gourd trace\" and Perfetto"},
 		&cli.StringFlag{Name: "rootless", Usage: "whether to go on where the permission for a cgroup is missing: `WHEN` is true, false or auto"},
 	}
 }
@@ -57,6 +59,11 @@ func (p *program) setUp(c *cli.Context) error {
 		h.format = formatJSON
 	}
 	p.log = slog.New(h)
+	if c.IsSet("trace") {
+		if err := p.startTrace(c.String("trace"), c.Args().Slice()); err != nil {
+			return err
+		}
+	}
 	if _, err := cgroupManager(c); err != nil {
 		return &usageError{err: err}
 	}

@@ -34,7 +34,7 @@ type verb struct {
 func verbTable() []func() *verb {
 	return []func() *verb{
 		createVerb, startVerb, runVerb, execVerb, stateVerb, listVerb, psVerb, eventsVerb, killVerb, pauseVerb, resumeVerb, updateVerb, deleteVerb,
-		prepareVerb, specVerb, validateVerb, doctorVerb, featuresVerb, helloVerb, completionVerb, versionVerb, helpVerb,
+		prepareVerb, specVerb, validateVerb, doctorVerb, featuresVerb, traceVerb, helloVerb, completionVerb, versionVerb, helpVerb,
 		checkpointVerb, restoreVerb,
 		completeVerb,
 	}
@@ -70,6 +70,8 @@ func findVerb(name string) *verb {
 		return specVerb()
 	case "features":
 		return featuresVerb()
+	case "trace":
+		return traceVerb()
 	case "hello":
 		return helloVerb()
 	case "validate":

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gourd-oci/gourd/internal/linux"
+	"github.com/gourd-oci/gourd/internal/trace"
 )
 
 // Site is where hooks run. The zero value is the caller's own surroundings.
@@ -60,6 +61,7 @@ func Run(phase string, hs []Hook, state []byte) error { return Site{}.Run(phase,
 // goes on, but its output is no longer read, so that writing to it fails. On
 // a timeout the hook is killed with its process group.
 func (s Site) Run(phase string, hs []Hook, state []byte) error {
+	defer trace.BeginOf("run the hooks", phase).End()
 	for i := range hs {
 		out, err := s.run(&hs[i], state)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"github.com/gourd-oci/gourd/cgroups"
 	"github.com/gourd-oci/gourd/cgroups/systemd"
 	"github.com/gourd-oci/gourd/internal/cleanup"
+	"github.com/gourd-oci/gourd/internal/trace"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
 	"github.com/gourd-oci/gourd/libcontainer/state"
 )
@@ -42,6 +43,7 @@ func removeNoted(dir *state.Dir) error {
 
 // makeHome makes the cgroup of p or, with systemd, connects to who will.
 func makeHome(o *CreateOptions, p *plan.Plan, undo *cleanup.Stack) (h *home, err error) {
+	defer trace.Begin("make the cgroup").End()
 	h = &home{plan: &p.Cgroup, undo: undo}
 	if p.Cgroup.Manager == cgroups.ManagerSystemd {
 		h.manager, err = systemd.Connect(context.Background(), o.Rootless)
@@ -77,6 +79,7 @@ func (h *home) around() func(pid int) error {
 
 // limit writes the limits that could have stopped init's own set-up.
 func (h *home) limit() error {
+	defer trace.Begin("set the late limits").End()
 	if h.manager != nil {
 		return h.manager.Late(context.Background(), h.plan, h.Cgroup)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gourd-oci/gourd/cgroups"
 	"github.com/gourd-oci/gourd/hooks"
+	"github.com/gourd-oci/gourd/internal/trace"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
 	"github.com/gourd-oci/gourd/libcontainer/state"
 )
@@ -80,6 +81,7 @@ func (c *Container) Close() error { return c.dir.Close() }
 
 // Status derives what the container is doing now.
 func (c *Container) Status() (state.Status, error) {
+	defer trace.Begin("derive the status").End()
 	return c.dir.Status(c.rec, c.frozen)
 }
 

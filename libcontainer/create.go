@@ -16,6 +16,7 @@ import (
 
 	"github.com/gourd-oci/gourd/cgroups"
 	"github.com/gourd-oci/gourd/internal/cleanup"
+	"github.com/gourd-oci/gourd/internal/trace"
 	"github.com/gourd-oci/gourd/libcontainer/host"
 	"github.com/gourd-oci/gourd/libcontainer/initproc"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
@@ -173,6 +174,7 @@ func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err er
 
 // compile builds the plan and checks it against the options.
 func compile(o *CreateOptions, foreground bool) (*plan.Plan, error) {
+	defer trace.Begin("compile the plan").End()
 	if err := state.ValidID(o.ID); err != nil {
 		return nil, err
 	}
@@ -230,6 +232,7 @@ func joinsOwnNetwork(s *specs.Spec) (bool, error) {
 
 // enter starts init in its namespaces and its cgroup.
 func enter(o *CreateOptions, p *plan.Plan, f *files, cg *home, undo *cleanup.Stack) (*nsenter.Child, error) {
+	defer trace.Begin("start init in its namespaces").End()
 	exe, err := nsenter.Self(p.Enter.Joins(unix.CLONE_NEWUSER) != nil || p.Enter.Joins(unix.CLONE_NEWPID) != nil)
 	if err != nil {
 		return nil, err
@@ -243,7 +246,7 @@ func enter(o *CreateOptions, p *plan.Plan, f *files, cg *home, undo *cleanup.Sta
 		MapWriter:     mapWriter(&p.Enter),
 		CgroupFD:      cg.birthplace(),
 		Exe:           exe,
-		Args:          []string{"gourd", "init", strconv.Itoa(int(f.init.Fd()))},
+		Args:          initArgs("gourd", "init", strconv.Itoa(int(f.init.Fd()))),
 		Env:           initproc.Environ,
 		Keep:          []int{int(f.init.Fd())},
 		Stdio:         [3]int{-1, -1, -1},
@@ -276,6 +279,7 @@ func enter(o *CreateOptions, p *plan.Plan, f *files, cg *home, undo *cleanup.Sta
 
 // record saves what the later verbs need, as of a container in creation.
 func (c *Container) record(o *CreateOptions, p *plan.Plan, pid int) error {
+	defer trace.Begin("record the container").End()
 	keptJSON, err := json.Marshal(&c.kept)
 	if err != nil {
 		return fmt.Errorf("container %q: write its record: %w", o.ID, err)
@@ -325,6 +329,7 @@ type traces struct {
 
 // serve answers init until it says Ready, and keeps t up to date.
 func serve(conn *protocol.Conn, p *plan.Plan, child *nsenter.Child, log *slog.Logger, t *traces) error {
+	defer trace.Begin("set the container up, by init").End()
 	order := protocol.Order{Mounts: true}
 	mounts := mounter{plan: &p.Init.Rootfs, pid: child.PID}
 	defer mounts.close()
@@ -352,13 +357,14 @@ func serve(conn *protocol.Conn, p *plan.Plan, child *nsenter.Child, log *slog.Lo
 				return err
 			}
 			t.made = failure.Made
+			addInit(child, failure.Steps)
 			return failure
 		case protocol.KindOpen, protocol.KindMap:
 			if err := mounts.answer(conn, frame); err != nil {
 				return err
 			}
 		case protocol.KindMounted:
-			if err := t.progress(frame); err != nil {
+			if _, err := t.progress(frame); err != nil {
 				return err
 			}
 			t.hooked = true
@@ -369,19 +375,32 @@ func serve(conn *protocol.Conn, p *plan.Plan, child *nsenter.Child, log *slog.Lo
 				return err
 			}
 		case protocol.KindReady:
-			return t.progress(frame)
+			p, err := t.progress(frame)
+			addInit(child, p.Steps)
+			return err
 		}
 	}
 }
 
 // progress takes over what init says that it has made.
-func (t *traces) progress(frame *protocol.Frame) error {
-	var p protocol.Progress
+func (t *traces) progress(frame *protocol.Frame) (p protocol.Progress, err error) {
 	if err := frame.Decode(&p); err != nil {
-		return err
+		return p, err
 	}
 	t.made = p.Made
-	return nil
+	return p, nil
+}
+
+// addInit adds init's steps to the trace.
+func addInit(child *nsenter.Child, steps []trace.Event) { trace.Add("init", child.PID, steps) }
+
+// initArgs are the command line of an init, with what is to be said last if
+// gourd is traced.
+func initArgs(args ...string) []string {
+	if trace.On() {
+		args = append(args, initproc.TraceArg)
+	}
+	return args
 }
 
 // createHooks runs the hooks that belong into the runtime's namespaces before

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"github.com/gourd-oci/gourd/cgroups"
+	"github.com/gourd-oci/gourd/internal/trace"
 	"github.com/gourd-oci/gourd/libcontainer/state"
 )
 
@@ -92,6 +93,7 @@ func (c *Container) delete(o DeleteOptions) error {
 // remove takes away the cgroup and the state directory and runs the poststop
 // hooks, which the spec wants after everything else.
 func (c *Container) remove(log *slog.Logger) error {
+	defer trace.Begin("remove the container").End()
 	cg, err := cgroups.Open(c.kept.Cgroup)
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/gourd-oci/gourd/internal/cleanup"
+	"github.com/gourd-oci/gourd/internal/trace"
 	"github.com/gourd-oci/gourd/libcontainer/host"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
 	"github.com/gourd-oci/gourd/libcontainer/protocol"
@@ -114,6 +115,7 @@ func (c *Container) admitExec(ignorePaused bool) error {
 
 // compileExec builds the plan and checks it against the options.
 func (c *Container) compileExec(o *ExecOptions, log *slog.Logger) (*plan.ExecPlan, error) {
+	defer trace.Begin("compile the plan").End()
 	k, err := c.loadForExec()
 	if err != nil {
 		return nil, err
@@ -158,6 +160,7 @@ func (c *Container) compileExec(o *ExecOptions, log *slog.Logger) (*plan.ExecPla
 
 // saveForExec writes what exec needs beside the record.
 func (c *Container) saveForExec(k *plan.ForExec) error {
+	defer trace.Begin("save what exec needs").End()
 	data, err := k.Marshal()
 	if err != nil {
 		return fmt.Errorf("container %q: %w", c.rec.ID, err)
@@ -183,6 +186,7 @@ func (c *Container) loadForExec() (*plan.ForExec, error) {
 // startExec brings the process up to its execve. When it fails no process is
 // left.
 func (c *Container) startExec(o *ExecOptions, p *plan.ExecPlan, tty *relay, log *slog.Logger) (_ *nsenter.Child, err error) {
+	defer trace.Begin("start the process").End()
 	var undo cleanup.Stack
 	defer undo.On(&err)
 	f, err := c.openExecFiles(o, p, tty)
@@ -242,6 +246,7 @@ func (c *Container) startExec(o *ExecOptions, p *plan.ExecPlan, tty *relay, log 
 // serveExec answers init until its end of the conversation is closed by the
 // execve, and returns how that went.
 func serveExec(conn *protocol.Conn, p *plan.ExecPlan, child *nsenter.Child, tty *relay, log *slog.Logger) error {
+	defer trace.Begin("set the process up, by init").End()
 	var order protocol.Order
 	var page *os.File
 	defer func() {
@@ -275,12 +280,18 @@ func serveExec(conn *protocol.Conn, p *plan.ExecPlan, child *nsenter.Child, tty 
 			if err := frame.Decode(failure); err != nil {
 				return err
 			}
+			addInit(child, failure.Steps)
 			return failure
 		case protocol.KindReady:
 			if len(frame.Files) != 1 {
 				return fmt.Errorf("init sent Ready with %d fds instead of its page", len(frame.Files))
 			}
 			page = os.NewFile(uintptr(frame.Files[0]), "page of the exec")
+			var done protocol.Progress
+			if err := frame.Decode(&done); err != nil {
+				return err
+			}
+			addInit(child, done.Steps)
 			if !p.Exec.Await {
 				continue
 			}

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gourd-oci/gourd/internal/trace"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
 	"github.com/gourd-oci/gourd/nsenter"
 )
@@ -15,6 +16,7 @@ import (
 // the raw child does all of it (plan.Exec.AppendSteps). If it fails there is no
 // process, and no program of the user's has been executed.
 func (c *Container) execDirect(o *ExecOptions, p *plan.ExecPlan, f *execFiles) (*nsenter.Child, error) {
+	defer trace.Begin("execute directly").End()
 	home, err := c.homeForExec(p, f)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/gourd-oci/gourd/cgroups"
 	"github.com/gourd-oci/gourd/cgroups/systemd"
+	"github.com/gourd-oci/gourd/internal/trace"
 	"github.com/gourd-oci/gourd/libcontainer/initproc"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
 	"github.com/gourd-oci/gourd/libcontainer/protocol"
@@ -124,6 +125,7 @@ func (f *execFiles) close() {
 // enterExec starts init in the container's namespaces, all but the mount
 // namespace, and in its cgroup.
 func (c *Container) enterExec(o *ExecOptions, p *plan.ExecPlan, f *execFiles) (*nsenter.Child, error) {
+	defer trace.Begin("start init in the container's namespaces").End()
 	exe, err := nsenter.Self(p.Namespaces&(unix.CLONE_NEWUSER|unix.CLONE_NEWPID) != 0)
 	if err != nil {
 		return nil, err
@@ -131,7 +133,7 @@ func (c *Container) enterExec(o *ExecOptions, p *plan.ExecPlan, f *execFiles) (*
 	defer exe.Close()
 	child, err := c.join(o, p, f, nsenter.Request{
 		Exe:  exe,
-		Args: []string{"gourd", "init", strconv.Itoa(int(f.init.Fd())), initproc.ExecArg},
+		Args: initArgs("gourd", "init", strconv.Itoa(int(f.init.Fd())), initproc.ExecArg),
 		Env:  initproc.Environ,
 		Keep: []int{int(f.init.Fd())},
 	})

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gourd-oci/gourd/internal/trace"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
 	"github.com/gourd-oci/gourd/libcontainer/protocol"
 	"github.com/gourd-oci/gourd/libcontainer/state"
@@ -30,6 +31,7 @@ type files struct {
 // openFiles opens them all; what it returns must be closed, also after an
 // error.
 func openFiles(o *CreateOptions, p *plan.Plan, dir *state.Dir, take func() (*os.File, error)) (*files, error) {
+	defer trace.Begin("open the files").End()
 	f := &files{mountNS: -1}
 	for i := range p.Enter.Join {
 		j := &p.Enter.Join[i]

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gourd-oci/gourd/internal/trace"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
 	"github.com/gourd-oci/gourd/nsenter"
 )
@@ -18,6 +19,7 @@ import (
 // not do to itself, and checks that a joined user namespace is the one that
 // the config describes.
 func grant(p *plan.Plan, init int) error {
+	defer trace.Begin("do for init what it may not").End()
 	cred := &p.Init.Credentials
 	if !cred.UserNS {
 		return nil

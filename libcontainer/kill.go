@@ -9,6 +9,7 @@ import (
 
 	"github.com/gourd-oci/gourd/cgroups"
 	"github.com/gourd-oci/gourd/internal/linux"
+	"github.com/gourd-oci/gourd/internal/trace"
 	"github.com/gourd-oci/gourd/libcontainer/state"
 )
 
@@ -69,6 +70,7 @@ func (c *Container) signalAll(sig unix.Signal) error {
 // signalInit signals init through a pidfd that is known to be init's: the pid
 // may have been given to another process since.
 func (c *Container) signalInit(sig unix.Signal) error {
+	defer trace.Begin("send the signal").End()
 	fd, err := c.initPidfd()
 	if err != nil {
 		return err

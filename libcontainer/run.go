@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gourd-oci/gourd/internal/trace"
 	"github.com/gourd-oci/gourd/nsenter"
 )
 
@@ -104,6 +105,7 @@ func (n *newborn) deleteAfterRun(log *slog.Logger) error {
 // an exec, until it has ended, and returns how. As a reaper it also reaps what
 // else the container leaves behind.
 func forward(child *nsenter.Child, signals <-chan os.Signal, tty *relay) (unix.WaitStatus, error) {
+	defer trace.Begin("wait for the process to end").End()
 	type end struct {
 		ws  unix.WaitStatus
 		err error

@@ -7,6 +7,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/gourd-oci/gourd/internal/trace"
 	"github.com/gourd-oci/gourd/libcontainer/state"
 	"github.com/gourd-oci/gourd/notify"
 )
@@ -35,6 +36,7 @@ func (c *Container) Start(log *slog.Logger) error {
 // release lets the init of a container that has just been found, or made, to
 // be created go on to the user's program. The lock is held.
 func (c *Container) release(log *slog.Logger) error {
+	defer trace.Begin("release init").End()
 	h := &c.kept.Hooks
 	if err := runHooks("prestart", h.Prestart, c.kept.State, specs.StateCreated, c.rec.InitPID); err != nil {
 		return c.giveUp(err, log)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/internal/trace"
 )
 
 // Exec is the program that init executes, as init is then: everything about
@@ -51,6 +53,7 @@ type Gate struct {
 // runtime, and runtime a blocking connection to it, on which it will write when
 // it has recorded the container. The gate takes both over.
 func Prepare(p *Page, listener, runtime int, e *Exec) (*Gate, error) {
+	defer trace.Begin("prepare the gate").End()
 	l, err := checkedLaunch(p, e)
 	if err != nil {
 		return nil, err

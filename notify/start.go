@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gourd-oci/gourd/internal/linux"
+	"github.com/gourd-oci/gourd/internal/trace"
 )
 
 // Release is a start under way. Wait ends it.
@@ -16,6 +17,7 @@ type Release struct{ conn *os.File }
 // Start knocks at the gate of the container whose state directory this is,
 // which releases its init. The error is ErrNotWaiting if nobody listens.
 func Start(stateDir string) (*Release, error) {
+	defer trace.Begin("connect to the gate").End()
 	conn, err := linux.ConnectUnix(stateDir, socketName)
 	if errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.ENOENT) {
 		return nil, fmt.Errorf("%w: %w", ErrNotWaiting, err)
@@ -31,6 +33,7 @@ func Start(stateDir string) (*Release, error) {
 // failed in init as an *Error; ErrDied; or ErrNotWaiting if init has let
 // somebody else in.
 func (r *Release) Wait() error {
+	defer trace.Begin("wait for the execve").End()
 	defer r.conn.Close()
 	page, err := r.receive()
 	if err != nil {

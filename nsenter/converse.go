@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/internal/trace"
 )
 
 // conversation is the parent's half of what doc.go draws.
@@ -28,6 +30,7 @@ type conversation struct {
 // hold holds the conversation to its end. When it returns an error there is
 // no child any more.
 func (c *conversation) hold() error {
+	defer trace.Begin("wait for the child's execve").End()
 	err := c.talk()
 	unix.Close(c.socket)
 	if err == nil {

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gourd-oci/gourd/internal/linux"
+	"github.com/gourd-oci/gourd/internal/trace"
 )
 
 // Self returns gourd's own binary as a file that no container can write to,
@@ -27,6 +28,7 @@ import (
 // layer: the file below cannot be reached through it, and nothing is copied.
 // Where overlays cannot be mounted (rootless), it is the memfd again.
 func Self(joined bool) (*os.File, error) {
+	defer trace.Begin("open gourd's own binary").End()
 	if !joined {
 		if f, err := overlaySelf(); err == nil {
 			return f, nil

@@ -7,6 +7,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/internal/trace"
 )
 
 // Child is a process that has executed the program of a Request.
@@ -29,6 +31,7 @@ type Child struct {
 // And if a signal kills the first child in the instant between having made the
 // second and saying so, the error leaves the second running.
 func Start(r Request) (*Child, error) {
+	defer trace.Begin("start the raw child").End()
 	if !supported {
 		return nil, errUnsupported
 	}
@@ -125,6 +128,7 @@ func start(r *Request, h how, mask uint64) (*Child, error) {
 // clone makes the child. On success c has the parent's end, the pid and, if no
 // second child follows, the pidfd.
 func (c *conversation) clone(h how, mask uint64) error {
+	defer trace.Begin("clone the child").End()
 	// Nothing else is forked while the child's end is open here: its copy
 	// would keep the conversation from ending.
 	syscall.ForkLock.Lock()

@@ -4,6 +4,7 @@ import (
 	"runtime"
 
 	"github.com/gourd-oci/gourd/internal/defect"
+	"github.com/gourd-oci/gourd/internal/trace"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -52,6 +53,7 @@ type Env struct {
 // if it added defects to d, each by its JSON path. The warnings are about what
 // is skipped although it would have blocked something.
 func Compile(s *specs.LinuxSeccomp, e Env, d *defect.List) (*Program, []string) {
+	defer trace.Begin("compile the seccomp profile").End()
 	return compile(s, e, d, generate)
 }
 

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gourd-oci/gourd/internal/linux"
+	"github.com/gourd-oci/gourd/internal/trace"
 )
 
 // Early does what needs the host's /proc, and what init may do only while it
@@ -13,6 +14,7 @@ import (
 // keyring. It is called first, so that init itself is protected from, or
 // exposed to, the out-of-memory killer as its container is.
 func (p *Plan) Early() error {
+	defer trace.Begin("set what needs the host's /proc").End()
 	if err := p.SetOOMScoreAdj(0); err != nil {
 		return err
 	}
@@ -43,6 +45,7 @@ func (p *Plan) Early() error {
 // for loading the seccomp filter. The process does not get it: execve computes
 // its permitted set from the inheritable, bounding and ambient ones.
 func (p *Plan) Apply() error {
+	defer trace.Begin("set the credentials").End()
 	if err := p.setScheduling(); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gourd-oci/gourd/internal/linux"
+	"github.com/gourd-oci/gourd/internal/trace"
 )
 
 // Exec is what is handed to execve.
@@ -43,6 +44,7 @@ const defaultPath = "/bin:/usr/bin"
 // interpreter has to be able to open it again, and programs look at their own
 // name. What the container does to the path in between, it does to itself.
 func (p *Plan) Resolve(rootfd int) (Exec, error) {
+	defer trace.Begin("look for the program").End()
 	env := p.Env
 	if _, ok := lookup(env, "HOME"); !ok {
 		env = append(env[:len(env):len(env)], "HOME="+home(rootfd, p.UID))

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/internal/trace"
 )
 
 // Facts is what was found. It is plain data, so that a plan can be built for
@@ -31,6 +33,7 @@ type Facts struct {
 
 // Probe reads the facts. It costs three small files of /proc and two of /sys.
 func Probe() (*Facts, error) {
+	defer trace.Begin("look at the host").End()
 	f := &Facts{EUID: os.Geteuid(), LastCap: -1}
 	uidMap, err := os.ReadFile("/proc/self/uid_map")
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gourd-oci/gourd/internal/linux"
+	"github.com/gourd-oci/gourd/internal/trace"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
 	"github.com/gourd-oci/gourd/libcontainer/protocol"
 	"github.com/gourd-oci/gourd/libcontainer/rootfs"
@@ -98,7 +99,7 @@ func runExec(conn *protocol.Conn, frame *protocol.Frame) error {
 	if err := lowerLimits(&p.Credentials); err != nil { // the last: init may not be able to open anything more
 		return err
 	}
-	if err := conn.Send(protocol.KindReady, nil, page.FD()); err != nil {
+	if err := conn.Send(protocol.KindReady, &protocol.Progress{Steps: trace.Events()}, page.FD()); err != nil {
 		return err
 	}
 	if p.Await {
@@ -112,6 +113,7 @@ func runExec(conn *protocol.Conn, frame *protocol.Frame) error {
 
 // receiveExec takes the plan and its fds out of the frame.
 func receiveExec(frame *protocol.Frame) (*plan.Exec, *execFiles, error) {
+	defer trace.Begin("decode the plan").End()
 	p := new(plan.Exec)
 	if err := frame.Decode(p); err != nil {
 		return nil, nil, err

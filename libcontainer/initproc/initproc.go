@@ -21,6 +21,7 @@ import (
 
 	"github.com/gourd-oci/gourd/hooks"
 	"github.com/gourd-oci/gourd/internal/bornwith"
+	"github.com/gourd-oci/gourd/internal/trace"
 	"github.com/gourd-oci/gourd/libcontainer/credentials"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
 	"github.com/gourd-oci/gourd/libcontainer/protocol"
@@ -39,11 +40,18 @@ var Environ = []string{
 	"GODEBUG=asyncpreemptoff=1,containermaxprocs=0,updatemaxprocs=0",
 }
 
+// TraceArg is the last argument of an init whose steps are traced.
+const TraceArg = "trace"
+
 // Main runs init on the conversation whose fd number is the first argument;
 // ExecArg after it makes it the init of an exec. It returns only if the process
 // could not be executed.
 func Main(args []string) {
 	runtime.LockOSThread() // ids, capabilities, labels and namespaces are the thread's
+	if n := len(args); n > 1 && args[n-1] == TraceArg {
+		args = args[:n-1]
+		trace.Start("gourd init", 0) // the runtime has seen its execve
+	}
 	exec := len(args) == 2 && args[1] == ExecArg
 	if exec {
 		if err := hide(); err != nil {
@@ -65,6 +73,7 @@ func Main(args []string) {
 	err = converse(conn, exec)
 	// If this cannot be sent the runtime is gone, and nobody asks.
 	failure := protocol.NewFailure(err)
+	failure.Steps = trace.Events()
 	var u *unfinished
 	if errors.As(err, &u) {
 		failure.Made = u.made
@@ -93,7 +102,9 @@ func converse(conn *protocol.Conn, exec bool) error {
 	if exec {
 		kind, do = protocol.KindExec, runExec
 	}
+	wait := trace.Begin("wait for the plan")
 	frame, err := conn.Expect(kind)
+	wait.End()
 	if err != nil {
 		return fmt.Errorf("receive the plan: %w", err)
 	}
@@ -166,9 +177,11 @@ func run(conn *protocol.Conn, frame *protocol.Frame) (err error) {
 		if err := conn.Send(protocol.KindMounted, &protocol.Progress{Made: root.Made()}); err != nil {
 			return err
 		}
+		wait := trace.Begin("wait for the runtime's hooks")
 		if _, err := conn.Expect(protocol.KindHooksDone); err != nil {
 			return fmt.Errorf("wait for the runtime's hooks: %w", err)
 		}
+		wait.End()
 	}
 	if len(p.CreateHooks) > 0 {
 		site := hooks.Site{Dir: p.RootfsPath} // where runc runs them
@@ -219,7 +232,7 @@ func run(conn *protocol.Conn, frame *protocol.Frame) (err error) {
 	if err := lowerLimits(&p.Credentials); err != nil { // the last: init may not be able to open anything more
 		return err
 	}
-	if err := conn.Send(protocol.KindReady, &protocol.Progress{Made: root.Made()}); err != nil {
+	if err := conn.Send(protocol.KindReady, &protocol.Progress{Made: root.Made(), Steps: trace.Events()}); err != nil {
 		return err
 	}
 	if err := gate.Wait(); err != nil { // it reads Recorded, and closes the connection
@@ -254,6 +267,7 @@ func filter(p *seccomp.Program, agent int, message []byte) *notify.Filter {
 
 // receive takes the plan and its fds out of the frame.
 func receive(frame *protocol.Frame) (*plan.Init, *files, error) {
+	defer trace.Begin("decode the plan").End()
 	p := new(plan.Init)
 	if err := frame.Decode(p); err != nil {
 		return nil, nil, err
@@ -290,6 +304,7 @@ func take(frame *protocol.Frame, all ...wanted) error {
 
 // names sets the host name and the NIS domain name of the uts namespace.
 func names(p *plan.Init) error {
+	defer trace.Begin("set the hostname").End()
 	if p.Hostname != "" {
 		if err := unix.Sethostname([]byte(p.Hostname)); err != nil {
 			return fmt.Errorf("hostname: set %q: %w", p.Hostname, err)
@@ -320,6 +335,7 @@ func lowerLimits(c *credentials.Plan) error {
 // (root, cwd, umask) between threads, which setns refuses, so this thread
 // takes its own first.
 func joinMountNS(fd int) error {
+	defer trace.Begin("join the mount namespace").End()
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return fmt.Errorf("unshare the fs attributes: %w", err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/gourd-oci/gourd/cgroups"
 	"github.com/gourd-oci/gourd/hooks"
 	"github.com/gourd-oci/gourd/internal/defect"
+	"github.com/gourd-oci/gourd/internal/trace"
 	"github.com/gourd-oci/gourd/libcontainer/credentials"
 	"github.com/gourd-oci/gourd/libcontainer/host"
 	"github.com/gourd-oci/gourd/libcontainer/rootfs"
@@ -163,6 +164,7 @@ func (s *State) JSON(status specs.ContainerState, pid int) []byte {
 // Build returns the plan for a bundle on this host. Its error is a
 // *defect.Error that holds every defect of the config.
 func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
+	defer trace.Begin("compile the config").End()
 	var d defect.List
 	s := b.Spec
 	spec.Check(s, &d)

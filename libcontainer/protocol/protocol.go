@@ -56,6 +56,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/internal/trace"
 )
 
 // Kind tells the messages apart.
@@ -124,11 +126,16 @@ type Failure struct {
 	Text  string
 	Errno uint32
 	Made  []string // what init has made on the root filesystem
+	Steps []trace.Event
 }
 
 // Progress goes with Mounted and Ready: what init has made so far on the root
-// filesystem, for the runtime to remove should something fail on its side.
-type Progress struct{ Made []string }
+// filesystem, for the runtime to remove should something fail on its side; and
+// its steps, if they are traced. With the Ready of an exec it is sent for those.
+type Progress struct {
+	Made  []string
+	Steps []trace.Event
+}
 
 // NewFailure returns err as a Failure.
 func NewFailure(err error) *Failure {

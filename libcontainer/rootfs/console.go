@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gourd-oci/gourd/internal/linux"
+	"github.com/gourd-oci/gourd/internal/trace"
 )
 
 const (
@@ -17,6 +18,7 @@ const (
 // Console makes a terminal of the container's own devpts as Terminal does, and
 // mounts it on /dev/console. It follows Pivot.
 func (r *Root) Console(width, height uint) (master, slave *os.File, err error) {
+	defer trace.Begin("make the console").End()
 	master, slave, err = Terminal(r.fd, width, height)
 	if err != nil {
 		return nil, nil, err

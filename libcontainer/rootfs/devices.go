@@ -8,10 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gourd-oci/gourd/internal/linux"
+	"github.com/gourd-oci/gourd/internal/trace"
 )
 
 // setupDev makes the device nodes, and the symlinks in /dev.
 func (r *Root) setupDev() error {
+	defer trace.Begin("make the devices").End()
 	// Nearly all of them lie in /dev: it is looked up once.
 	dev, err := r.makeDir("/dev", false)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gourd-oci/gourd/internal/linux"
+	"github.com/gourd-oci/gourd/internal/trace"
 )
 
 // Finish closes the root filesystem: mounts that had to be filled first become
@@ -13,6 +14,7 @@ import (
 // over them. Paths that do not exist are left out, as the spec wants. It
 // follows WriteSysctls and Console, which still write.
 func (r *Root) Finish() error {
+	defer trace.Begin("make paths read-only, and mask them").End()
 	for _, l := range r.late {
 		if err := linux.SetMountAttr(l.fd, false, unix.MOUNT_ATTR_RDONLY, 0, 0); err != nil {
 			return fmt.Errorf("%s: make it read-only: %w", l.m, err)
@@ -72,6 +74,7 @@ type masker struct {
 }
 
 func (r *Root) mask() error {
+	defer trace.Begin("mask paths").End()
 	if len(r.plan.MaskedPaths) == 0 {
 		return nil
 	}

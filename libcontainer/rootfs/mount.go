@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gourd-oci/gourd/internal/linux"
+	"github.com/gourd-oci/gourd/internal/trace"
 )
 
 // Mount makes the config's mounts in their order, then, unless /dev is bound
@@ -14,6 +15,7 @@ import (
 // place before the hooks, which may use them. What has to be filled before it
 // is read-only stays writable until Finish.
 func (r *Root) Mount() error {
+	defer trace.Begin("make the mounts").End()
 	// Modes are given as they shall be.
 	defer unix.Umask(unix.Umask(0))
 	for i := range r.plan.Mounts {
@@ -30,6 +32,7 @@ func (r *Root) Mount() error {
 
 // mount makes m, which is Mounts[i] of the plan.
 func (r *Root) mount(i int, m *Mount) error {
+	defer trace.BeginOf("mount", m.Destination).End()
 	switch m.Kind {
 	case Remount:
 		return r.remount(m)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gourd-oci/gourd/internal/cleanup"
 	"github.com/gourd-oci/gourd/internal/linux"
+	"github.com/gourd-oci/gourd/internal/trace"
 )
 
 // Root is the root of a container while init sets it up. Its methods are for
@@ -41,6 +42,7 @@ type lateMount struct {
 // shared. The private procfs for sysctls is made now, because the kernel gives
 // one to a user namespace only while an unmasked one can be seen.
 func Open(p *Plan, rt Runtime) (_ *Root, err error) {
+	defer trace.Begin("open the root filesystem").End()
 	var undo cleanup.Stack
 	defer undo.On(&err)
 

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gourd-oci/gourd/internal/linux"
+	"github.com/gourd-oci/gourd/internal/trace"
 )
 
 // Pivot makes the container's root this process's root and takes the host's
@@ -16,6 +17,7 @@ import (
 // made where it is missing, while the root is writable; and a stdin, stdout or
 // stderr that is the host's /dev/null becomes the container's.
 func (r *Root) Pivot() error {
+	defer trace.Begin("change the root").End()
 	var err error
 	switch {
 	case r.plan.Joined:

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gourd-oci/gourd/internal/linux"
+	"github.com/gourd-oci/gourd/internal/trace"
 )
 
 // WriteSysctls writes linux.sysctl through the procfs that Open made for it,
@@ -13,6 +14,7 @@ import (
 // lead elsewhere (CVE-2025-52881). It comes after the runtime's hooks, which
 // set up the network that some of them are about.
 func (r *Root) WriteSysctls() error {
+	defer trace.Begin("write the sysctls").End()
 	for i := range r.plan.Sysctls {
 		s := &r.plan.Sysctls[i]
 		if err := r.writeSysctl(s); err != nil {

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gourd-oci/gourd/internal/defect"
+	"github.com/gourd-oci/gourd/internal/trace"
 )
 
 // ConfigName is the name of the config in a bundle (bundle.md).
@@ -56,6 +57,7 @@ func (b *Bundle) RootPath() string {
 // there. Unknown properties, and those of other platforms than Linux, are
 // skipped (config.md, "Extensibility" and "Platform-specific configuration").
 func Load(dir string) (*Bundle, error) {
+	defer trace.Begin("read config.json").End()
 	resolved, err := filepath.Abs(dir)
 	if err == nil {
 		resolved, err = filepath.EvalSymlinks(resolved)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gourd-oci/gourd/internal/cleanup"
 	"github.com/gourd-oci/gourd/internal/linux"
+	"github.com/gourd-oci/gourd/internal/trace"
 )
 
 const (
@@ -33,6 +34,7 @@ type Dir struct {
 // 0700, and takes its lock. root is made if need be. Removing the directory
 // is added to undo. The error is ErrExist if the id is in use.
 func Reserve(root, id string, undo *cleanup.Stack) (*Dir, error) {
+	defer trace.Begin("reserve the id").End()
 	if err := ValidID(id); err != nil {
 		return nil, err
 	}
@@ -115,6 +117,7 @@ func (d *Dir) FD() int { return int(d.file.Fd()) }
 // The error is ErrNotExist if the container was deleted in the meantime, also
 // if there is a new one of the same id.
 func (d *Dir) Lock() error {
+	defer trace.Begin("lock the container").End()
 	for {
 		err := unix.Flock(d.FD(), unix.LOCK_EX)
 		if err == nil {
@@ -219,6 +222,7 @@ func (d *Dir) gateHeld() (bool, error) {
 // init has told its end: the kernel closes a process' files one after the
 // other, and the status is to be "running" for whoever asks after start.
 func (d *Dir) AwaitGate() error {
+	defer trace.Begin("wait for the gate's lock").End()
 	f, err := d.openGate()
 	if f == nil || err != nil {
 		return err
@@ -234,6 +238,7 @@ func (d *Dir) AwaitGate() error {
 // of the lock may do. The lock is kept until Close, so that whoever waits for
 // it learns that the container is gone.
 func (d *Dir) Remove() error {
+	defer trace.Begin("remove the state directory").End()
 	if err := d.mustLock("remove"); err != nil {
 		return err
 	}

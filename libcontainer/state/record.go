@@ -10,11 +10,14 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/internal/trace"
 )
 
 // Load reads the record, no lock needed. The error is ErrNoRecord if there is
 // none or it cannot be read as one, ErrNotExist if the directory is gone.
 func (d *Dir) Load() (*Record, error) {
+	defer trace.Begin("read the record").End()
 	path := filepath.Join(d.path, recordName)
 	fd, err := unix.Openat(d.FD(), recordName, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
 	if err == unix.ENOENT {
@@ -58,6 +61,7 @@ func (d *Dir) Load() (*Record, error) {
 // Nothing is synced to disk: the root is a tmpfs, and wherever it is, after a
 // crash of the machine the record's container is gone, which the boot id tells.
 func (d *Dir) Save(r *Record) error {
+	defer trace.Begin("write the record").End()
 	if err := d.mustLock("save"); err != nil {
 		return err
 	}

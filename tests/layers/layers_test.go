@@ -23,7 +23,7 @@ var levels = []struct {
 	packages []string
 }{
 	{"L0, the ground", true, []string{
-		"internal/bornwith", "internal/defect", "internal/cleanup", "internal/linux", "libcontainer/host",
+		"internal/bornwith", "internal/trace", "internal/defect", "internal/cleanup", "internal/linux", "libcontainer/host",
 	}},
 	{"L1, the mechanisms", false, []string{
 		"nsenter", "cgroups", "seccomp", "hooks", "notify",
