@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -95,8 +96,9 @@ func version(path string) string {
 	return line
 }
 
-// run measures a group: the competitors take turns, and each round begins with
-// another one. One that fails is left out from then on, with its error.
+// run measures a group: in each round every competitor has its turn, in an order
+// by lot, since the kernel still removes the namespaces of the one before. One
+// that fails is left out from then on, with its error.
 func (b *bench) run(g *group) {
 	if g.alone {
 		for _, c := range b.competitors {
@@ -130,10 +132,11 @@ func (b *bench) rounds(g *group, all []*competitor) {
 	if g.divide > 1 {
 		runs = max(3, runs/g.divide)
 	}
-	for i := -1; i < runs; i++ { // the first is to warm up
+	lot := rand.New(rand.NewPCG(1, 2)) // the same in each run
+	for i := -1; i < runs; i++ {       // the first is to warm up
 		b.warm = i < 0
-		for j := range players {
-			p := players[(i+1+j)%len(players)]
+		for _, j := range lot.Perm(len(players)) {
+			p := players[j]
 			if p.once == nil {
 				continue
 			}
