@@ -153,7 +153,7 @@ func run(conn *protocol.Conn, frame *protocol.Frame) (err error) {
 		return err
 	}
 	if p.LoopbackUp {
-		if err := loopbackUp(); err != nil {
+		if err := LoopbackUp(); err != nil {
 			return err
 		}
 	}

@@ -8,10 +8,10 @@ import (
 	"github.com/gourd-oci/gourd/internal/trace"
 )
 
-// loopbackUp brings up lo in a new network namespace, where it is down
+// LoopbackUp brings up lo in a new network namespace, where it is down
 // (network_namespaces(7)); engines count on it. The kernel then gives it
 // 127.0.0.1 and ::1 by itself.
-func loopbackUp() error {
+func LoopbackUp() error {
 	defer trace.Begin("set lo up").End()
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

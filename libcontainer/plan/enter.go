@@ -34,6 +34,29 @@ func NamespaceFlag(t specs.LinuxNamespaceType) uintptr {
 	return 0
 }
 
+// kernelName returns the name of a namespace type in /proc/PID/ns.
+func kernelName(flag uintptr) string {
+	switch flag {
+	case unix.CLONE_NEWPID:
+		return "pid"
+	case unix.CLONE_NEWNET:
+		return "net"
+	case unix.CLONE_NEWNS:
+		return "mnt"
+	case unix.CLONE_NEWIPC:
+		return "ipc"
+	case unix.CLONE_NEWUTS:
+		return "uts"
+	case unix.CLONE_NEWUSER:
+		return "user"
+	case unix.CLONE_NEWCGROUP:
+		return "cgroup"
+	case unix.CLONE_NEWTIME:
+		return "time"
+	}
+	return ""
+}
+
 // compileEnter turns linux.namespaces, the id mappings and the time offsets
 // into what nsenter does. That they fit together, spec.Check has checked.
 func compileEnter(s *specs.Spec, facts *host.Facts, d *defect.List) Enter {

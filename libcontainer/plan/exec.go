@@ -13,6 +13,7 @@ import (
 	"github.com/gourd-oci/gourd/internal/defect"
 	"github.com/gourd-oci/gourd/libcontainer/credentials"
 	"github.com/gourd-oci/gourd/libcontainer/host"
+	"github.com/gourd-oci/gourd/libcontainer/rootfs"
 	"github.com/gourd-oci/gourd/libcontainer/spec"
 	"github.com/gourd-oci/gourd/seccomp"
 )
@@ -31,10 +32,23 @@ type ForExec struct {
 	NoNewKeyring bool
 	Personality  *specs.LinuxPersonality
 	Seccomp      *seccomp.Program
+	Checkpoint   ForCheckpoint
 }
 
-// forExec picks what exec needs.
-func forExec(s *specs.Spec, e *Enter, filter *seccomp.Program, o *Options) ForExec {
+// ForCheckpoint is what checkpoint needs. It is kept with what exec needs, to
+// make no third file, which every create would pay for.
+type ForCheckpoint struct {
+	External rootfs.External
+	Joined   []Joined // the namespaces that were joined
+	Stdio    []string // what init was given, as /proc shows it, such as "pipe:[1234]"
+}
+
+// Joined is a namespace that was joined: its type, as the kernel calls it in
+// /proc/PID/ns, and its file.
+type Joined struct{ Type, Path string }
+
+// forExec picks what exec needs, and checkpoint.
+func forExec(s *specs.Spec, e *Enter, in *Init, o *Options) ForExec {
 	k := ForExec{
 		ID:           o.ID,
 		Process:      *s.Process,
@@ -45,8 +59,9 @@ func forExec(s *specs.Spec, e *Enter, filter *seccomp.Program, o *Options) ForEx
 		NoSetgroups:  e.DenySetgroups,
 		NoNewKeyring: o.NoNewKeyring,
 		Personality:  s.Linux.Personality,
-		Seccomp:      filter,
+		Seccomp:      in.Seccomp,
 	}
+	k.Checkpoint = ForCheckpoint{External: in.Rootfs.External(), Joined: e.Joined()}
 	for i := range e.Join {
 		k.Namespaces |= uint64(e.Join[i].Flag)
 	}

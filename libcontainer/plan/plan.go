@@ -100,6 +100,15 @@ func (e *Enter) Joins(flag uintptr) *Join {
 	return nil
 }
 
+// Joined returns the joined namespaces by the kernel's names of their types.
+func (e *Enter) Joined() []Joined {
+	var list []Joined
+	for i := range e.Join {
+		list = append(list, Joined{kernelName(e.Join[i].Flag), e.Join[i].Path})
+	}
+	return list
+}
+
 // Private is whether the container has a namespace of this type other than
 // gourd's, as far as the config tells: a joined one counts.
 func (e *Enter) Private(flag uintptr) bool { return e.New&flag != 0 || e.Joins(flag) != nil }
@@ -252,7 +261,7 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 	if err := d.Err(); err != nil {
 		return nil, err
 	}
-	p.ForExec = forExec(s, &p.Enter, in.Seccomp, &o)
+	p.ForExec = forExec(s, &p.Enter, in, &o)
 	return p, nil
 }
 
