@@ -33,9 +33,8 @@ type verb struct {
 // the order of the help: a container's life first.
 func verbTable() []func() *verb {
 	return []func() *verb{
-		createVerb, startVerb, runVerb, execVerb, stateVerb, listVerb, psVerb, eventsVerb, killVerb, pauseVerb, resumeVerb, updateVerb, deleteVerb,
+		createVerb, startVerb, runVerb, execVerb, stateVerb, listVerb, psVerb, eventsVerb, killVerb, pauseVerb, resumeVerb, updateVerb, checkpointVerb, restoreVerb, deleteVerb,
 		prepareVerb, specVerb, validateVerb, doctorVerb, featuresVerb, traceVerb, helloVerb, completionVerb, versionVerb, helpVerb,
-		checkpointVerb, restoreVerb,
 		completeVerb,
 	}
 }

@@ -144,6 +144,9 @@ func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err er
 	if err := c.record(o, p, child.PID); err != nil {
 		return nil, err
 	}
+	if !p.Terminal {
+		p.ForExec.Checkpoint.Stdio = givenStdio()
+	}
 	if err := c.saveForExec(&p.ForExec); err != nil {
 		return nil, err
 	}

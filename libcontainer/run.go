@@ -25,42 +25,67 @@ type RunOptions struct {
 // signals and the terminal, and returns the container's exit code when it has
 // ended and been deleted. Detached, it returns 0 at once.
 func Run(o RunOptions) (code int, err error) {
-	log := discard(o.Log)
-	if !o.Detach && !o.NoSubreaper {
-		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-			return -1, fmt.Errorf("become the container's reaper: %w", err)
-		}
+	s, err := o.prepare()
+	if err != nil {
+		return -1, err
 	}
-	var tty *relay
-	defer func() { tty.close() }()
-	var take func() (*os.File, error)
-	if !o.Detach {
-		take = func() (_ *os.File, err error) {
-			if tty, err = openRelay(); err != nil {
-				return nil, err
-			}
-			return tty.inits, nil
-		}
-	}
-	var signals *catcher // from here on a signal is the container's
-	if !o.Detach {
-		signals = catch()
-	}
-
-	c, err := create(&o.CreateOptions, take)
+	defer s.close()
+	c, err := create(&o.CreateOptions, s.take)
 	if err != nil {
 		return -1, err
 	}
 	defer c.Close()
+	return s.attend(c, c.release)
+}
+
+// stage is what a run, or a restore, has before there is a container.
+type stage struct {
+	o       *RunOptions
+	log     *slog.Logger
+	tty     *relay
+	take    func() (*os.File, error) // see create
+	signals *catcher
+}
+
+// prepare makes it; it must be closed.
+func (o *RunOptions) prepare() (*stage, error) {
+	s := &stage{o: o, log: discard(o.Log)}
+	if o.Detach {
+		return s, nil
+	}
+	if !o.NoSubreaper {
+		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+			return nil, fmt.Errorf("become the container's reaper: %w", err)
+		}
+	}
+	s.take = func() (_ *os.File, err error) {
+		if s.tty, err = openRelay(); err != nil {
+			return nil, err
+		}
+		return s.tty.inits, nil
+	}
+	s.signals = catch() // from here on a signal is the container's
+	return s, nil
+}
+
+// close gives our terminal its settings back.
+func (s *stage) close() { s.tty.close() }
+
+// attend starts a container by release, if that is not nil, and in the
+// foreground stays with it until it has ended.
+func (s *stage) attend(c *newborn, release func(*slog.Logger) error) (code int, err error) {
+	o, log, tty := s.o, s.log, s.tty
 	if !o.Detach && !o.Keep {
 		defer func() { err = errors.Join(err, c.deleteAfterRun(log)) }()
 	}
-	signals.ready() // a change of the window's size is told from here on
+	s.signals.ready() // a change of the window's size is told from here on
 	if err := tty.start(); err != nil {
 		return -1, c.abandon(err, o.Detach || o.Keep, log)
 	}
-	if err := c.release(log); err != nil {
-		return -1, c.abandon(err, o.Detach || o.Keep, log)
+	if release != nil {
+		if err := release(log); err != nil {
+			return -1, c.abandon(err, o.Detach || o.Keep, log)
+		}
 	}
 	if err := c.dir.Unlock(); err != nil { // it goes on for as long as it likes
 		return -1, err
@@ -69,7 +94,7 @@ func Run(o RunOptions) (code int, err error) {
 		return 0, nil
 	}
 	tty.listen()
-	ws, err := forward(c.init, signals.C, tty)
+	ws, err := forward(c.init, s.signals.C, tty)
 	if err != nil {
 		return -1, err
 	}

@@ -22,6 +22,8 @@ import (
 const (
 	AnnotationVersion = "org.gourd-oci.gourd.version"
 	AnnotationCommit  = "org.gourd-oci.gourd.commit"
+	// AnnotationCheckpoint tells that checkpoint and restore are built.
+	AnnotationCheckpoint = "org.gourd-oci.gourd.checkpoint.enabled"
 )
 
 // Supported returns the features of this build. version and commit are put into
@@ -33,7 +35,7 @@ func Supported(version, commit string) *features.Features {
 		Hooks:         hookNames(),
 		MountOptions:  rootfs.MountOptions(),
 		Linux:         linux(),
-		Annotations:   map[string]string{AnnotationVersion: version},
+		Annotations:   map[string]string{AnnotationVersion: version, AnnotationCheckpoint: "true"},
 
 		PotentiallyUnsafeConfigAnnotations: unsafeAnnotations(),
 	}
@@ -46,7 +48,7 @@ func Supported(version, commit string) *features.Features {
 // unsafeAnnotations returns the prefixes of annotations in a config.json that
 // make gourd do something to the host.
 func unsafeAnnotations() []string {
-	return []string{"org.systemd.property."}
+	return []string{"org.criu.config", "org.systemd.property."}
 }
 
 func linux() *features.Linux {
