@@ -39,6 +39,7 @@ func theMachine() recipe {
 			"systemd-sysv", "dbus", "dbus-user-session", "libpam-systemd",
 			"apparmor", "uidmap", "procps", "iproute2", "util-linux",
 			"busybox-static", "jq",
+			"criu", "iptables", // checkpoint and restore; what criu locks the network with
 			"runc", // the oracle
 		},
 		Before: []file{
