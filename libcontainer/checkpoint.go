@@ -51,6 +51,9 @@ func Checkpoint(root, id string, o CheckpointOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := c.warnOfStrangers(discard(o.Log)); err != nil {
+		return err
+	}
 	if err := c.dump(&o); err != nil {
 		return errors.Join(err, c.thawAfter(frozen))
 	}
@@ -97,6 +100,33 @@ func (c *Container) admitCheckpoint() (frozen bool, err error) {
 		return false, fmt.Errorf("cannot checkpoint container %q, which has stopped: %w", c.rec.ID, ErrNotRunning)
 	}
 	return false, fmt.Errorf("cannot checkpoint container %q, whose program has not been started: it is %s", c.rec.ID, status)
+}
+
+// warnOfStrangers tells of processes that are not init's descendants: CRIU does
+// not see those that an exec has brought in and that are its children still.
+func (c *Container) warnOfStrangers(log *slog.Logger) error {
+	pids, err := c.Processes()
+	if err != nil {
+		return err
+	}
+	for _, pid := range pids {
+		at := pid
+		for at > 1 && at != c.rec.InitPID {
+			st, err := linux.ReadProcStat(at)
+			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+				at = c.rec.InitPID // it has ended
+				break
+			}
+			if err != nil {
+				return err
+			}
+			at = st.Parent
+		}
+		if at != c.rec.InitPID {
+			log.Warn(fmt.Sprintf("process %d of container %q is not saved, and ends with the container: it is no descendant of init's, as who is brought in by exec", pid, c.rec.ID))
+		}
+	}
+	return nil
 }
 
 // dump has CRIU save the container.
@@ -338,6 +368,44 @@ func openImages(o *criu.Options, dump bool) (_ *images, err error) {
 
 func openDirectory(path string) (*os.File, error) {
 	return os.OpenFile(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+}
+
+// open lets everybody read the images through the fd that CRIU gets: their
+// directory is root's alone, but part of a restore is done in the container's
+// new user namespace, by a process that is the host's root to begin with and
+// the container's later. The caller is in a mount namespace of its own, and
+// nobody else sees this.
+func (d *images) open() error {
+	place := d.images.Name()
+	if err := unix.Mount("tmpfs", place, "tmpfs", 0, "mode=755"); err != nil {
+		return fmt.Errorf("--image-path %s: cover it for criu: %w", place, err)
+	}
+	merged := filepath.Join(place, "merged")
+	top := filepath.Join(place, "top")
+	if err := errors.Join(os.Mkdir(merged, 0o700), os.Mkdir(top, 0o755), os.Chmod(top, 0o755)); err != nil { // whatever the umask
+		return err
+	}
+	upper, err := openDirectory(top)
+	if err != nil {
+		return err
+	}
+	defer upper.Close()
+	// The directory itself is that of the upper one, with its mode.
+	layers := fmt.Sprintf("lowerdir=/proc/self/fd/%d:/proc/self/fd/%d", upper.Fd(), d.images.Fd())
+	if err := unix.Mount("overlay", merged, "overlay", unix.MS_RDONLY, layers); err != nil {
+		return fmt.Errorf("--image-path %s: mount an overlay of it for criu: %w", place, err)
+	}
+	f, err := openDirectory(merged)
+	if err != nil {
+		return err
+	}
+	if d.work == nil {
+		d.work = d.images // for the log, as before
+	} else {
+		d.images.Close()
+	}
+	d.images = f
+	return nil
 }
 
 func (d *images) workFD() int {

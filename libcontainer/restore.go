@@ -11,6 +11,7 @@ import (
 	"github.com/gourd-oci/gourd/cgroups"
 	"github.com/gourd-oci/gourd/criu"
 	"github.com/gourd-oci/gourd/internal/cleanup"
+	"github.com/gourd-oci/gourd/libcontainer/initproc"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
 	"github.com/gourd-oci/gourd/libcontainer/rootfs"
 	"github.com/gourd-oci/gourd/libcontainer/state"
@@ -53,7 +54,7 @@ func restore(o *RestoreOptions, take func() (*os.File, error)) (_ *newborn, err 
 	if err != nil {
 		return nil, err
 	}
-	if err := admitRestore(p); err != nil {
+	if err := admitRestore(p, &o.CRIU); err != nil {
 		return nil, err
 	}
 	for _, w := range p.Warnings {
@@ -113,7 +114,10 @@ func restore(o *RestoreOptions, take func() (*os.File, error)) (_ *newborn, err 
 }
 
 // admitRestore checks that CRIU can do what the config says.
-func admitRestore(p *plan.Plan) error {
+func admitRestore(p *plan.Plan, o *criu.Options) error {
+	if o.AutoDedup && p.Enter.New&unix.CLONE_NEWUSER != 0 {
+		return errors.New("--auto-dedup is not built for a container with a user namespace of its own, which only reads the images")
+	}
 	for _, ns := range p.Enter.Joined() {
 		if err := admitJoined(&ns); err != nil {
 			return fmt.Errorf("cannot restore container %q: %w", p.State.ID, err)
@@ -227,6 +231,10 @@ func (r *restoration) start() error {
 	c := criu.Config{Path: path, Extra: r.extra, Cgroup: r.home.birthplace()}
 	if !r.plan.Terminal {
 		c.Stdio = [3]*os.File{os.Stdin, os.Stdout, os.Stderr}
+		// As init does with what it is given.
+		if err := initproc.OwnStdio(r.plan.Enter.HostUID(r.plan.Init.Credentials.UID), false); err != nil {
+			return err
+		}
 	}
 	err = onThread(func() (err error) {
 		if err := r.mountRoot(); err != nil {
@@ -237,6 +245,11 @@ func (r *restoration) start() error {
 		r.dirs.close()
 		if r.dirs, err = openImages(&r.options.CRIU, false); err != nil {
 			return err
+		}
+		if r.plan.Enter.New&unix.CLONE_NEWUSER != 0 {
+			if err := r.dirs.open(); err != nil {
+				return err
+			}
 		}
 		r.criu, err = criu.Start(c)
 		return err
@@ -358,7 +371,13 @@ func (r *restoration) notified(e criu.Event) error {
 		r.hooked = true
 		return createHooks(r.plan, e.PID)
 	case "post-restore": // before the processes go on
-		return r.born(e.PID)
+		if err := r.born(e.PID); err != nil {
+			return err
+		}
+		if r.plan.Init.Rootfs.Readonly { // CRIU has forgotten it
+			return makeRootReadonly(e.PID)
+		}
+		return nil
 	}
 	if e.File != nil {
 		e.File.Close()

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gourd-oci/gourd/internal/linux"
 	"github.com/gourd-oci/gourd/libcontainer/initproc"
 )
 
@@ -34,6 +35,33 @@ func loopbackUp(pid int) error {
 			return fmt.Errorf("bring up lo: join %s: %w", f.Name(), err)
 		}
 		return initproc.LoopbackUp()
+	})
+}
+
+// makeRootReadonly makes the root mount of a process in another mount namespace
+// read-only. The kernel lets only who is in the namespace do so.
+func makeRootReadonly(pid int) error {
+	return onThread(func() error {
+		ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/mnt", pid))
+		if err != nil {
+			return fmt.Errorf("root.readonly: %w", err)
+		}
+		defer ns.Close()
+		root, err := os.OpenFile(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY, 0)
+		if err != nil {
+			return fmt.Errorf("root.readonly: %w", err)
+		}
+		defer root.Close()
+		if err := unix.Unshare(unix.CLONE_FS); err != nil { // setns wants it
+			return fmt.Errorf("root.readonly: unshare: %w", err)
+		}
+		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNS); err != nil {
+			return fmt.Errorf("root.readonly: join %s: %w", ns.Name(), err)
+		}
+		if err := linux.SetMountAttr(int(root.Fd()), false, unix.MOUNT_ATTR_RDONLY, 0, 0); err != nil {
+			return fmt.Errorf("root.readonly: %w", err)
+		}
+		return nil
 	})
 }
 

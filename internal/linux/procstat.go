@@ -12,6 +12,7 @@ import (
 // ProcStat is what /proc/PID/stat says of a process (proc_pid_stat(5)).
 type ProcStat struct {
 	State   byte   // field 3: R running, S sleeping, Z zombie, X dead, …
+	Parent  int    // field 4: the parent's pid
 	Threads int    // field 20: threads of the process, an ended first thread included
 	Start   uint64 // field 22: start, in clock ticks after boot as the reader's time namespace sees it
 }
@@ -72,6 +73,8 @@ func parseProcStat(line string) (ProcStat, error) {
 				return st, fmt.Errorf("state %q in %q", word, line)
 			}
 			st.State = word[0]
+		case 4:
+			st.Parent, err = strconv.Atoi(word)
 		case 20:
 			st.Threads, err = strconv.Atoi(word)
 		case 22:

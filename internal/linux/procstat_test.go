@@ -16,9 +16,9 @@ func TestParseProcStat(t *testing.T) {
 		want ProcStat
 		bad  bool
 	}{
-		{"42 (cat) S" + tail, ProcStat{'S', 3, 1<<64 - 1}, false},
-		{"42 (a) R (b) Z" + tail + "\n", ProcStat{'Z', 3, 1<<64 - 1}, false},
-		{"42 () 1 2 3 () X" + tail, ProcStat{'X', 3, 1<<64 - 1}, false},
+		{"42 (cat) S" + tail, ProcStat{'S', 1, 3, 1<<64 - 1}, false},
+		{"42 (a) R (b) Z" + tail + "\n", ProcStat{'Z', 1, 3, 1<<64 - 1}, false},
+		{"42 () 1 2 3 () X" + tail, ProcStat{'X', 1, 3, 1<<64 - 1}, false},
 		{"", ProcStat{}, true},
 		{"42 (cat", ProcStat{}, true},
 		{"42 (cat)", ProcStat{}, true},

@@ -77,7 +77,7 @@ func runExec(conn *protocol.Conn, frame *protocol.Frame) error {
 			return err
 		}
 	}
-	if err := ownStdio(int(p.Credentials.UID), p.Terminal); err != nil {
+	if err := OwnStdio(int(p.Credentials.UID), p.Terminal); err != nil {
 		return err
 	}
 	if err := p.Credentials.ExecLabels(); err != nil { // needs the privileges that Apply drops

@@ -205,7 +205,7 @@ func run(conn *protocol.Conn, frame *protocol.Frame) (err error) {
 	if err := root.Finish(); err != nil { // from here on /proc/sys and the root may be read-only
 		return err
 	}
-	if err := ownStdio(int(p.Credentials.UID), p.Terminal); err != nil {
+	if err := OwnStdio(int(p.Credentials.UID), p.Terminal); err != nil {
 		return err
 	}
 	if err := p.Credentials.ExecLabels(); err != nil { // needs the privileges that Apply drops

@@ -6,12 +6,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownStdio gives stdin, stdout and stderr to the process's user, so that it
+// OwnStdio gives stdin, stdout and stderr to the process's user, so that it
 // can open /dev/stdout again: as root it was given pipes of root's. A device
 // is only changed when it is the terminal that was made for this container:
 // any other one, /dev/null or the caller's terminal, is the host's. A file
 // system that knows no owners, or a foreign user namespace, keeps its owner.
-func ownStdio(uid int, terminal bool) error {
+func OwnStdio(uid int, terminal bool) error {
 	for fd := range 3 {
 		var st unix.Stat_t
 		if err := unix.Fstat(fd, &st); err != nil {

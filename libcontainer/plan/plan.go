@@ -109,6 +109,17 @@ func (e *Enter) Joined() []Joined {
 	return list
 }
 
+// HostUID returns what gourd calls the container's uid; that itself where no
+// user namespace is made, or where it is not mapped.
+func (e *Enter) HostUID(uid uint32) int {
+	for _, m := range e.UIDMaps {
+		if uid-m.Inside < m.Size && uid >= m.Inside {
+			return int(m.Outside + uid - m.Inside)
+		}
+	}
+	return int(uid)
+}
+
 // Private is whether the container has a namespace of this type other than
 // gourd's, as far as the config tells: a joined one counts.
 func (e *Enter) Private(flag uintptr) bool { return e.New&flag != 0 || e.Joins(flag) != nil }

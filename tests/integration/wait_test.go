@@ -167,13 +167,22 @@ func cmdSnapshot(ts *testscript.TestScript, neg bool, args []string) {
 	driverOf(ts).before[args[0]] = before
 }
 
-// cmdUnchanged is "unchanged NAME [but-rootfs]": nothing was left behind since.
+// cmdUnchanged is "unchanged NAME [but-DIR]...": nothing was left behind since.
 // (What the script's commands wrote does not count. Nor does what is in a
-// rootfs with but-rootfs, for a container that was created: the places for its
-// mounts stay there; and under runc, which leaves them after a failed create.)
+// directory called rootfs with but-rootfs, for a container that was created: the
+// places for its mounts stay there; and under runc, which leaves them after a
+// failed create.)
 func cmdUnchanged(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 && (len(args) != 2 || args[1] != "but-rootfs") {
-		ts.Fatalf("usage: unchanged NAME [but-rootfs]")
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: unchanged NAME [but-DIR]...")
+	}
+	var but []string
+	for _, a := range args[1:] {
+		dir, ok := strings.CutPrefix(a, "but-")
+		if !ok {
+			ts.Fatalf("usage: unchanged NAME [but-DIR]...")
+		}
+		but = append(but, dir)
 	}
 	d := driverOf(ts)
 	before, ok := d.before[args[0]]
@@ -183,8 +192,11 @@ func cmdUnchanged(ts *testscript.TestScript, neg bool, args []string) {
 	changes, err := before.Since("/run")
 	ts.Check(err)
 	own := " file " + filepath.Join(d.work, ".out") + "/"
+	if d.runtime.Kind == "runc" {
+		but = append(but, "rootfs")
+	}
 	changes = slices.DeleteFunc(changes, func(l string) bool {
-		return strings.Contains(l, own) || (len(args) == 2 || d.runtime.Kind == "runc") && strings.Contains(l, "/rootfs/")
+		return strings.Contains(l, own) || slices.ContainsFunc(but, func(dir string) bool { return strings.Contains(l, "/"+dir+"/") })
 	})
 	if len(changes) > 0 {
 		ts.Fatalf("changed since snapshot %s:\n%s", args[0], strings.Join(changes, "\n"))

@@ -218,6 +218,9 @@ func files(dir string) ([]string, error) {
 		case err != nil:
 			return err
 		}
+		if path == "/run/criu.kdat" {
+			return nil // CRIU's memory of what the kernel can, which is the machine's
+		}
 		i, err := d.Info()
 		if err != nil {
 			return err
