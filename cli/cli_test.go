@@ -207,7 +207,6 @@ func TestErrors(t *testing.T) {
 		{[]string{"--root", "/..", "list"}, `--root "/.." is the root directory`},
 		{[]string{"--root", "/nonexistent/gourd", "list"}, "stat /nonexistent/gourd: no such file or directory"},
 		{[]string{"--log", "/nonexistent/log", "list"}, "--log: open /nonexistent/log: no such file or directory"},
-		{[]string{"checkpoint", "--help"}, "checkpoint is not built yet"},
 		{[]string{"update", "web", "--memory", "lots"}, `update: --memory: "lots" is not a size such as 67108864, 64M or 1.5G, nor -1 for no limit`},
 		{[]string{"update", "--pids-limit", "-", "web"}, `update: --pids-limit: "-" is not a number`},
 		{[]string{"update", "--cpu-share=-1", "web"}, `update: --cpu-share: "-1" is not a number from 0 on`},
@@ -220,7 +219,9 @@ func TestErrors(t *testing.T) {
 		{[]string{"events", "--interval", "0", "web"}, "duration interval must be greater than 0"},
 		{[]string{"events", "--interval", "-1s", "--stats", "web"}, "duration interval must be greater than 0"},
 		{[]string{"events", "web", "--interval", "5"}, `--interval "5" is not a time`},
-		{[]string{"restore", "web"}, "restore is not built yet"},
+		{[]string{"checkpoint", ""}, "container id cannot be empty"},
+		{[]string{"checkpoint", "--status-fd", "x", "web"}, `--status-fd "x" is not a file descriptor`},
+		{[]string{"restore", "--lsm-mount-context"}, "flag needs an argument: -lsm-mount-context"}, // Podman looks for these words
 	} {
 		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {
 			r := try(nil, tt.args...)

@@ -410,6 +410,41 @@ func TestFailureLeavesNoScope(t *testing.T) {
 	}
 }
 
+// TestCheckpoint is a container in a scope that is saved and restored twice,
+// the second time into another scope.
+func TestCheckpoint(t *testing.T) {
+	u := root(t)
+	unit := func(n string) string { return "gourd-" + u.slug + n + ".scope" }
+	make := func(n string) string {
+		return u.bundle("b"+n, "while echo alive >>/log; do sleep 0.05; done", func(c config) {
+			c.linux()["cgroupsPath"] = "system.slice:gourd:" + u.slug + n
+			limits(c)
+		})
+	}
+	bundles := map[string]string{"1": make("1"), "2": make("2")}
+	u.create(bundles["1"], "c")
+	u.gourd("start", "c")
+	for i, n := range []string{"1", "1", "2"} {
+		if i > 0 {
+			u.gourd("restore", "--detach", "--bundle", bundles[n], "--image-path", fmt.Sprint(u.dir, "/images", i), "c")
+		}
+		if got, want := u.cgroupOf(u.pid("c")), "/sys/fs/cgroup/system.slice/"+unit(n); got != want {
+			t.Fatalf("init is in %s, want %s", got, want)
+		}
+		wantFile(t, "/sys/fs/cgroup/system.slice/"+unit(n)+"/pids.max", "33")
+		if out := u.gourd("exec", "c", "sh", "-c", ": >/log; until grep alive /log; do sleep 0.05; done"); !strings.Contains(out, "alive") {
+			t.Errorf("the process does not go on: %q", out)
+		}
+		if n == "2" {
+			break
+		}
+		u.gourd("checkpoint", "--image-path", fmt.Sprint(u.dir, "/images", i+1), "c")
+		u.wantNoUnit(unit(n))
+	}
+	u.gourd("delete", "--force", "c")
+	u.wantNoUnit(unit("2"))
+}
+
 // TestUserManager is an ordinary user's container, whose limits its own systemd
 // can enforce because its cgroup is delegated to it.
 func TestUserManager(t *testing.T) {
