@@ -168,6 +168,11 @@ func (c *Container) dump(o *CheckpointOptions) error {
 	if err != nil {
 		return err
 	}
+	giveBack, err := keepCgroupOptions(discard(o.Log))
+	if err != nil {
+		return err
+	}
+	defer giveBack()
 	p, err := criu.Start(criu.Config{Path: path, Cgroup: -1})
 	if err != nil {
 		return err

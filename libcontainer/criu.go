@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gourd-oci/gourd/cgroups"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
 )
 
@@ -44,6 +46,20 @@ func configFile(annotations map[string]string) string {
 		return commonConfig
 	}
 	return ownConfig
+}
+
+// keepCgroupOptions returns what gives the host's cgroup2 its options back: CRIU
+// (up to 4.2 at least) mounts one without any, which takes them from the host's.
+func keepCgroupOptions(log *slog.Logger) (giveBack func(), err error) {
+	before, err := cgroups.ReadOptions()
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		if err := before.Restore(); err != nil {
+			log.Warn(err.Error())
+		}
+	}, nil
 }
 
 // initialUserNS is the inode number of the initial user namespace, a constant

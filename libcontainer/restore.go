@@ -92,6 +92,11 @@ func restore(o *RestoreOptions, take func() (*os.File, error)) (_ *newborn, err 
 	if r.home, err = makeHome(&o.CreateOptions, p, &undo); err != nil {
 		return nil, err
 	}
+	giveBack, err := keepCgroupOptions(log)
+	if err != nil {
+		return nil, err
+	}
+	defer giveBack()
 	undo.Add("end what was restored", r.end) // before its cgroup is removed
 	if err := r.start(); err != nil {        // CRIU, in the cgroup, with the rootfs where it wants it
 		return nil, err

@@ -411,9 +411,15 @@ func TestFailureLeavesNoScope(t *testing.T) {
 }
 
 // TestCheckpoint is a container in a scope that is saved and restored twice,
-// the second time into another scope.
+// the second time into another scope. The machine's cgroup2 keeps its options,
+// which CRIU drops.
 func TestCheckpoint(t *testing.T) {
 	u := root(t)
+	options := func() string { return u.run("findmnt", "--noheadings", "--output", "FS-OPTIONS", "/sys/fs/cgroup") }
+	before := options()
+	if !strings.Contains(before, "nsdelegate") {
+		t.Fatalf("options of cgroup2: %s", before)
+	}
 	unit := func(n string) string { return "gourd-" + u.slug + n + ".scope" }
 	make := func(n string) string {
 		return u.bundle("b"+n, "while echo alive >>/log; do sleep 0.05; done", func(c config) {
@@ -434,6 +440,9 @@ func TestCheckpoint(t *testing.T) {
 		wantFile(t, "/sys/fs/cgroup/system.slice/"+unit(n)+"/pids.max", "33")
 		if out := u.gourd("exec", "c", "sh", "-c", ": >/log; until grep alive /log; do sleep 0.05; done"); !strings.Contains(out, "alive") {
 			t.Errorf("the process does not go on: %q", out)
+		}
+		if now := options(); now != before {
+			t.Errorf("options of cgroup2: %s, and before %s", now, before)
 		}
 		if n == "2" {
 			break
