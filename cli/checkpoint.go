@@ -36,7 +36,8 @@ func checkpointVerb() *verb {
 			)
 		},
 		min: 1, max: 1,
-		run: checkpoint,
+		operandKinds: []operand{operandContainer},
+		run:          checkpoint,
 	}
 }
 

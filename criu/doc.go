@@ -10,6 +10,6 @@
 // verb some ten microseconds (12 allocations, for the names of enumerations),
 // a hundredth of it, and the binary a quarter of a megabyte with all of this
 // package: too little for a second binary, or an encoder of gourd's own, to be
-// worth it. The conversation is not go-criu's, which passes on no stdio and no
-// files (the master of a terminal), and starts CRIU in no cgroup.
+// worth it. The conversation is not go-criu's, which passes on no
+// files (the master of a terminal) and starts CRIU in no cgroup.
 package criu

@@ -32,10 +32,9 @@ const FirstExtra = 4
 
 // Config is how CRIU is started.
 type Config struct {
-	Path   string      // as Find returns it
-	Stdio  [3]*os.File // nil: /dev/null. A restored process can inherit them.
-	Extra  []*os.File  // what else it can inherit
-	Cgroup int         // the fd of the cgroup to be born in; -1: the caller's own
+	Path   string     // as Find returns it
+	Extra  []*os.File // what a restored process can inherit
+	Cgroup int        // the fd of the cgroup to be born in; -1: the caller's own
 }
 
 // Process is a running `criu swrk`, which waits for one request. It must be
@@ -46,7 +45,7 @@ type Process struct {
 	ended  bool
 }
 
-// Start starts CRIU. The calling thread's mount namespace is CRIU's.
+// Start starts CRIU, with /dev/null as its stdio. The calling thread's mount namespace is CRIU's.
 func Start(c Config) (*Process, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -55,15 +54,6 @@ func Start(c Config) (*Process, error) {
 	theirs := os.NewFile(uintptr(pair[1]), "socket of criu")
 	defer theirs.Close()
 	cmd := exec.Command(c.Path, "swrk", "3")
-	if c.Stdio[0] != nil { // a nil *os.File in the interface would be no /dev/null
-		cmd.Stdin = c.Stdio[0]
-	}
-	if c.Stdio[1] != nil {
-		cmd.Stdout = c.Stdio[1]
-	}
-	if c.Stdio[2] != nil {
-		cmd.Stderr = c.Stdio[2]
-	}
 	cmd.ExtraFiles = append([]*os.File{theirs}, c.Extra...)
 	if c.Cgroup >= 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: c.Cgroup}

@@ -155,7 +155,7 @@ func (c *Container) dump(o *CheckpointOptions) error {
 		return err
 	}
 	if !o.PreDump {
-		files, err := c.findDescriptors(&k.Checkpoint)
+		files, err := c.findDescriptors(&k.Checkpoint, o.ShellJob)
 		if err != nil {
 			return err
 		}

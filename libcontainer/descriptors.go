@@ -27,11 +27,12 @@ const descriptorsName = "descriptors.json"
 // own: those that it was given.
 type descriptors struct {
 	// list has for each of stdin, stdout and stderr the name that CRIU has for
-	// it: "pipe:[1234]", "file[MOUNT:INODE]", or something else, which is not
-	// replaced. What follows these three are names of the host's /dev/null,
+	// it: "pipe:[1234]", "file[MOUNT:INODE]", "tty[NUMBER:DEVICE]", or something
+	// else, which is not replaced. What follows these three are names of the host's /dev/null,
 	// after nullPrefix.
 	list     []string
 	external []string // what CRIU has to be told of
+	shellJob bool     // a terminal of the host's is taken, too
 }
 
 const nullPrefix = "null:"
@@ -52,8 +53,8 @@ func givenStdio() []string {
 // findDescriptors finds the files of the host that the container's processes
 // have open: stdio of init, which is restore's to give again, and the host's
 // /dev/null, which exec gives to whoever has nothing better. CRIU refuses any
-// other one.
-func (c *Container) findDescriptors(k *plan.ForCheckpoint) (*descriptors, error) {
+// other one. The terminal of a shell job is what it has as stdio.
+func (c *Container) findDescriptors(k *plan.ForCheckpoint, shellJob bool) (*descriptors, error) {
 	own, err := mountsOf(c.rec.InitPID)
 	if err != nil {
 		return nil, fmt.Errorf("container %q: %w", c.rec.ID, err)
@@ -65,7 +66,7 @@ func (c *Container) findDescriptors(k *plan.ForCheckpoint) (*descriptors, error)
 	if !slices.Contains(pids, c.rec.InitPID) {
 		pids = append(pids, c.rec.InitPID)
 	}
-	d := &descriptors{list: make([]string, 3)}
+	d := &descriptors{list: make([]string, 3), shellJob: shellJob}
 	copy(d.list, k.Stdio)
 	for _, pid := range pids {
 		fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
@@ -93,8 +94,10 @@ func (d *descriptors) look(pid, fd int, stdio bool, own map[string]bool) {
 	if unix.Stat(fmt.Sprintf("/proc/%d/fd/%d", pid, fd), &st) != nil {
 		return
 	}
-	null := st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == unix.Mkdev(1, 3)
-	if !null && !(stdio && st.Mode&unix.S_IFMT == unix.S_IFREG) {
+	char := st.Mode&unix.S_IFMT == unix.S_IFCHR
+	null := char && st.Rdev == unix.Mkdev(1, 3)
+	tty := char && stdio && d.shellJob && isTerminal(st.Rdev)
+	if !null && !tty && !(stdio && st.Mode&unix.S_IFMT == unix.S_IFREG) {
 		return
 	}
 	info, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", pid, fd))
@@ -109,6 +112,9 @@ func (d *descriptors) look(pid, fd int, stdio bool, own map[string]bool) {
 		return
 	}
 	name := fmt.Sprintf("file[%x:%x]", n, st.Ino)
+	if tty {
+		name = fmt.Sprintf("tty[%x:%x]", st.Rdev, st.Dev)
+	}
 	if !slices.Contains(d.external, name) {
 		d.external = append(d.external, name)
 	}
@@ -118,6 +124,13 @@ func (d *descriptors) look(pid, fd int, stdio bool, own map[string]bool) {
 	case !slices.Contains(d.list, nullPrefix+name):
 		d.list = append(d.list, nullPrefix+name)
 	}
+}
+
+// isTerminal tells a terminal by its device number (the kernel's
+// admin-guide/devices.txt).
+func isTerminal(dev uint64) bool {
+	major := unix.Major(dev)
+	return major == 4 || major == 5 || 136 <= major && major <= 143
 }
 
 // mountsOf returns the ids of the mounts that a process sees.
@@ -162,7 +175,7 @@ func inherited(dir *os.File) (list []criu.Inherit, null []string, err error) {
 			null = append(null, key)
 			continue
 		}
-		known := strings.HasPrefix(name, "pipe:[") || strings.HasPrefix(name, "file[")
+		known := strings.HasPrefix(name, "pipe:[") || strings.HasPrefix(name, "file[") || strings.HasPrefix(name, "tty[")
 		if fd > 2 || !known || slices.ContainsFunc(list, func(in criu.Inherit) bool { return in.Key == name }) {
 			continue
 		}

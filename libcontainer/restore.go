@@ -165,7 +165,15 @@ func (r *restoration) open(take func() (*os.File, error)) (err error) {
 		return err
 	}
 	if !r.plan.Terminal {
-		r.request.Inherit = stdio
+		// As copies: CRIU, which takes care of a terminal that it has as its
+		// own stdin, fails with that.
+		for _, in := range stdio {
+			fd, err := unix.FcntlInt(uintptr(in.FD), unix.F_DUPFD_CLOEXEC, 3)
+			if err != nil {
+				return fmt.Errorf("pass on fd %d: %w", in.FD, err)
+			}
+			r.inherit(in.Key, os.NewFile(uintptr(fd), in.Key))
+		}
 	}
 	for _, key := range null {
 		f, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
@@ -235,7 +243,6 @@ func (r *restoration) start() error {
 	}
 	c := criu.Config{Path: path, Extra: r.extra, Cgroup: r.home.birthplace()}
 	if !r.plan.Terminal {
-		c.Stdio = [3]*os.File{os.Stdin, os.Stdout, os.Stderr}
 		// As init does with what it is given.
 		if err := initproc.OwnStdio(r.plan.Enter.HostUID(r.plan.Init.Credentials.UID), false); err != nil {
 			return err
