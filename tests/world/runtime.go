@@ -41,7 +41,7 @@ func FindRuntime() (Runtime, error) {
 
 // notYet are the features that gourd is still to get, so that the scripts for
 // them are ready: [has:NAME] is false for it.
-var notYet = []string{"checkpoint"}
+var notYet = []string{}
 
 // Condition answers what scripts ask in brackets:
 //
