@@ -326,8 +326,8 @@ func keep(p *plan.Plan, cg *cgroups.Cgroup) kept {
 
 // traces are what a create that fails leaves behind unless it is taken away.
 type traces struct {
-	hooked bool     // a hook may have run
-	made   []string // on the root filesystem
+	hooked bool          // a hook may have run
+	made   []rootfs.Made // on the root filesystem and on volumes
 }
 
 // serve answers init until it says Ready, and keeps t up to date.
@@ -359,7 +359,7 @@ func serve(conn *protocol.Conn, p *plan.Plan, child *nsenter.Child, log *slog.Lo
 			if err := frame.Decode(failure); err != nil {
 				return err
 			}
-			t.made = failure.Made
+			t.took(failure.Made)
 			addInit(child, failure.Steps)
 			return failure
 		case protocol.KindOpen, protocol.KindMap:
@@ -390,7 +390,7 @@ func (t *traces) progress(frame *protocol.Frame) (p protocol.Progress, err error
 	if err := frame.Decode(&p); err != nil {
 		return p, err
 	}
-	t.made = p.Made
+	t.took(p.Made)
 	return p, nil
 }
 
@@ -404,6 +404,14 @@ func initArgs(args ...string) []string {
 		args = append(args, initproc.TraceArg)
 	}
 	return args
+}
+
+// took takes over the list of what init has made.
+func (t *traces) took(list []protocol.Made) {
+	t.made = t.made[:0]
+	for _, m := range list {
+		t.made = append(t.made, rootfs.Made(m))
+	}
 }
 
 // createHooks runs the hooks that belong into the runtime's namespaces before

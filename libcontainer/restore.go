@@ -145,10 +145,10 @@ type restoration struct {
 	terminal bool     // it has gone there
 	criu     *criu.Process
 	request  criu.Restore
-	extra    []*os.File // for CRIU to inherit
-	places   []string   // see rootfs.MakeMountpoints
-	made     []string   // on the root filesystem
-	hooked   bool       // a hook may have run
+	extra    []*os.File    // for CRIU to inherit
+	places   []string      // see rootfs.MakeMountpoints
+	made     []rootfs.Made // on the root filesystem and on volumes
+	hooked   bool          // a hook may have run
 	init     *nsenter.Child
 	c        *Container // from the moment that init is there
 }

@@ -86,10 +86,19 @@ func Main(args []string) {
 // filesystem already.
 type unfinished struct {
 	error
-	made []string
+	made []protocol.Made
 }
 
 func (u *unfinished) Unwrap() error { return u.error }
+
+// made is what root has made on the host, as it is sent.
+func made(root *rootfs.Root) []protocol.Made {
+	var list []protocol.Made
+	for _, m := range root.Made() {
+		list = append(list, protocol.Made(m))
+	}
+	return list
+}
 
 func fail(text string) {
 	fmt.Fprintln(os.Stderr, text)
@@ -167,14 +176,14 @@ func run(conn *protocol.Conn, frame *protocol.Frame) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = &unfinished{err, root.Made()}
+			err = &unfinished{err, made(root)}
 		}
 	}()
 	if err := root.Mount(); err != nil {
 		return err
 	}
 	if p.HookSync { // prestart and createRuntime see the mounts, not yet pivoted
-		if err := conn.Send(protocol.KindMounted, &protocol.Progress{Made: root.Made()}); err != nil {
+		if err := conn.Send(protocol.KindMounted, &protocol.Progress{Made: made(root)}); err != nil {
 			return err
 		}
 		wait := trace.Begin("wait for the runtime's hooks")
@@ -232,7 +241,7 @@ func run(conn *protocol.Conn, frame *protocol.Frame) (err error) {
 	if err := lowerLimits(&p.Credentials); err != nil { // the last: init may not be able to open anything more
 		return err
 	}
-	if err := conn.Send(protocol.KindReady, &protocol.Progress{Made: root.Made(), Steps: trace.Events()}); err != nil {
+	if err := conn.Send(protocol.KindReady, &protocol.Progress{Made: made(root), Steps: trace.Events()}); err != nil {
 		return err
 	}
 	if err := gate.Wait(); err != nil { // it reads Recorded, and closes the connection

@@ -125,15 +125,18 @@ type MountIndex struct{ Mount int }
 type Failure struct {
 	Text  string
 	Errno uint32
-	Made  []string // what init has made on the root filesystem
+	Made  []Made // what init has made on the host
 	Steps []trace.Event
 }
 
-// Progress goes with Mounted and Ready: what init has made so far on the root
-// filesystem, for the runtime to remove should something fail on its side; and
+// Made is a rootfs.Made.
+type Made struct{ On, Path string }
+
+// Progress goes with Mounted and Ready: what init has made so far on the
+// host, for the runtime to remove should something fail on its side; and
 // its steps, if they are traced. With the Ready of an exec it is sent for those.
 type Progress struct {
-	Made  []string
+	Made  []Made
 	Steps []trace.Event
 }
 

@@ -12,11 +12,17 @@ import (
 	"github.com/gourd-oci/gourd/internal/linux"
 )
 
-// Made returns the paths of what has been made on the root filesystem itself,
-// in order: mountpoints, and nodes and links where /dev is no mount. A create
-// that fails removes them again, by RemoveMade. What was made on a volume that
-// is mounted below the root is not among them.
-func (r *Root) Made() []string { return r.made }
+// Made is a file that has been made on the host: where somebody else may find it
+// when the container is gone.
+type Made struct {
+	On   string // the host directory of the bind mount that it is on; "" is the root filesystem
+	Path string // below that
+}
+
+// Made returns what has been made, in order, on the root filesystem itself and on
+// the volumes that are bound below it: mountpoints, and nodes and links where /dev
+// is no mount of its own. A create that fails removes them again, by RemoveMade.
+func (r *Root) Made() []Made { return r.made }
 
 // note notes that the file of these names has been made in dir.
 func (r *Root) note(dir int, names ...string) {
@@ -27,30 +33,56 @@ func (r *Root) note(dir int, names ...string) {
 		}
 		r.mountID = st.Mnt_id
 	}
-	if statx(dir, &st) == nil && st.Mnt_id == r.mountID {
-		r.made = append(r.made, "/"+strings.TrimPrefix(path.Join(names...), "/"))
+	if statx(dir, &st) != nil {
+		return
 	}
+	file := "/" + strings.TrimPrefix(path.Join(names...), "/")
+	if st.Mnt_id == r.mountID {
+		r.made = append(r.made, Made{Path: file})
+		return
+	}
+	// What is on a new filesystem goes with it.
+	if m := r.plan.over(file); m != nil && m.Kind == Bind {
+		r.made = append(r.made, Made{m.Source, strings.TrimPrefix(file, m.Destination)})
+	}
+}
+
+// over returns the mount that a file is on, by their paths; nil is the root.
+func (p *Plan) over(file string) *Mount {
+	var on *Mount
+	for i := range p.Mounts {
+		m := &p.Mounts[i]
+		if m.Kind != Remount && strings.HasPrefix(file, m.Destination+"/") && (on == nil || len(m.Destination) >= len(on.Destination)) {
+			on = m
+		}
+	}
+	return on
 }
 
 // RemoveMade removes what Made told, from outside: the container is gone, and
 // with it the mounts on these paths. What somebody has put something into
 // meanwhile, a hook for example, stays.
-func RemoveMade(rootfs string, made []string) error {
-	if len(made) == 0 {
-		return nil
-	}
-	root, err := unix.Open(rootfs, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("open %s: %w", rootfs, err)
-	}
-	defer unix.Close(root)
+func RemoveMade(rootfs string, made []Made) error {
 	var errs []error
-	for _, p := range slices.Backward(made) {
-		if err := removeMade(root, p); err != nil {
-			errs = append(errs, fmt.Errorf("remove %s from %s: %w", p, rootfs, err))
+	for _, m := range slices.Backward(made) {
+		dir := m.On
+		if dir == "" {
+			dir = rootfs
+		}
+		if err := removeBelow(dir, m.Path); err != nil {
+			errs = append(errs, fmt.Errorf("remove %s from %s: %w", m.Path, dir, err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func removeBelow(dir, file string) error {
+	root, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(root)
+	return removeMade(root, file)
 }
 
 func removeMade(root int, p string) error {

@@ -11,7 +11,7 @@ import (
 )
 
 // TestMadeIsRemoved makes mountpoints, a volume with one inside it, devices
-// and links, and removes what belongs to the root filesystem.
+// and links, and removes what is on the host then.
 func TestMadeIsRemoved(t *testing.T) {
 	isolated(t, func(dir string) {
 		mkdir(t, dir+"/vol")
@@ -20,20 +20,27 @@ func TestMadeIsRemoved(t *testing.T) {
 			specs.Mount{Type: "tmpfs", Source: "tmpfs", Destination: "/a/b/c"},
 			specs.Mount{Source: "vol", Destination: "/vol", Options: opts("bind")},
 			specs.Mount{Type: "tmpfs", Source: "tmpfs", Destination: "/vol/inside"},
+			specs.Mount{Type: "tmpfs", Source: "tmpfs", Destination: "/vol/inside/gone/with/it"},
+			specs.Mount{Type: "tmpfs", Source: "tmpfs", Destination: "/vol/deep/er"},
 		)
 		r := mounted(t, dir, s)
 		made := r.Made()
 		for _, want := range []string{"/a", "/a/b", "/a/b/c", "/vol", "/dev", "/dev/null", "/dev/fd", "/dev/ptmx"} {
-			if !slices.Contains(made, want) {
+			if !slices.Contains(made, Made{Path: want}) {
 				t.Errorf("%s is not among %v", want, made)
 			}
 		}
-		if slices.Contains(made, "/vol/inside") {
-			t.Error("what lies on a volume is among what was made on the root")
+		for _, want := range []string{"/inside", "/deep", "/deep/er"} {
+			if !slices.Contains(made, Made{dir + "/vol", want}) {
+				t.Errorf("%s of the volume is not among %v", want, made)
+			}
 		}
 		must(t, "umount", unix.Unmount(dir+"/rootfs", unix.MNT_DETACH))
 		must(t, "write", os.WriteFile(dir+"/rootfs/a/b/kept", []byte("by a hook"), 0o600))
-		must(t, "remove", RemoveMade(dir+"/rootfs", append(made, "/never", "/was/there")))
+		must(t, "remove", RemoveMade(dir+"/rootfs", append(made, Made{Path: "/never"}, Made{Path: "/was/there"}, Made{dir + "/vol", "/nor/this"})))
+		if left := tree(t, dir+"/vol"); len(left) > 0 {
+			t.Errorf("left on the volume are %v", left)
+		}
 		after := tree(t, dir+"/rootfs")
 		if want := append(slices.Clone(before), "a", "a/b", "a/b/kept"); !slices.Equal(after, slices.Compact(slices.Sorted(slices.Values(want)))) {
 			t.Errorf("left are %v, before were %v", after, before)

@@ -46,7 +46,7 @@ func (p *Plan) External() External {
 // A bind mount is made, for the next mountpoint may be inside it: the caller is
 // in a mount namespace of its own, where dir is a mount that it throws away. What is
 // below a new filesystem is left out: that comes with its contents.
-func (p *Plan) MakeMountpoints(dir string) (places, made []string, err error) {
+func (p *Plan) MakeMountpoints(dir string) (places []string, made []Made, err error) {
 	// Modes are given as they shall be.
 	defer unix.Umask(unix.Umask(0))
 	fd, err := linux.Openat(unix.AT_FDCWD, dir, unix.O_PATH|unix.O_DIRECTORY, 0)

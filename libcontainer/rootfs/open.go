@@ -21,8 +21,8 @@ type Root struct {
 	proc    int // root of a private procfs, or -1 when there is no sysctl to write
 	late    []lateMount
 
-	made    []string // see Made
-	mountID uint64   // of the root's mount, 0 while it is not known
+	made    []Made // see Made
+	mountID uint64 // of the root's mount, 0 while it is not known
 }
 
 // lateMount is a mount to be made read-only at the end.
