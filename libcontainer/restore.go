@@ -107,10 +107,6 @@ func restore(o *RestoreOptions, take func() (*os.File, error)) (_ *newborn, err 
 	if err := r.home.limit(); err != nil { // what would have stopped CRIU
 		return nil, err
 	}
-	r.c.rec.Ready = true
-	if err := dir.Save(r.c.rec); err != nil {
-		return nil, err
-	}
 	if err := tell(o.PidFile, o.PidfdSocket, r.init); err != nil {
 		return nil, err
 	}
@@ -387,9 +383,12 @@ func (r *restoration) notified(e criu.Event) error {
 			return err
 		}
 		if r.plan.Init.Rootfs.Readonly { // CRIU has forgotten it
-			return makeRootReadonly(e.PID)
+			if err := makeRootReadonly(e.PID); err != nil {
+				return err
+			}
 		}
-		return nil
+		r.c.rec.Ready = true // whoever hears from the processes finds it running
+		return r.dir.Save(r.c.rec)
 	}
 	if e.File != nil {
 		e.File.Close()
