@@ -10,6 +10,8 @@ import (
 
 	"github.com/gourd-oci/gourd/libcontainer/host"
 	"github.com/gourd-oci/gourd/libcontainer/protocol"
+	"github.com/gourd-oci/gourd/libcontainer/rootfs"
+	"github.com/gourd-oci/gourd/nsenter"
 	"github.com/gourd-oci/gourd/seccomp"
 )
 
@@ -35,6 +37,20 @@ func newForExec() ForExec {
 		Seccomp: &seccomp.Program{Flags: 2, Filter: []seccomp.Instruction{
 			{Code: 0x20, Jt: 1, Jf: 2, K: 0x0a0a0a0a}, {Code: 0x06, K: 0x7fff0000},
 		}},
+		Checkpoint: ForCheckpoint{
+			External: rootfs.External{Binds: []string{"/etc/hosts"}, Masked: []string{"/proc/kcore"}, Devices: []string{"/dev/fuse"}},
+			Joined:   []Joined{{"net", "/run/netns/a"}},
+			Stdio:    []string{"pipe:[7]", "", "pipe:[8]"},
+		},
+	}
+}
+
+func TestHostUID(t *testing.T) {
+	e := Enter{UIDMaps: []nsenter.IDMap{{Inside: 0, Outside: 1000, Size: 1}, {Inside: 10, Outside: 2000, Size: 5}}}
+	for inside, want := range map[uint32]int{0: 1000, 1: 1, 9: 9, 10: 2000, 14: 2004, 15: 15} {
+		if got := e.HostUID(inside); got != want {
+			t.Errorf("%d: %d, want %d", inside, got, want)
+		}
 	}
 }
 
