@@ -52,7 +52,7 @@ demo: build ## build, then run a first container, which says what it sees
 
 test: deps build lint test-unit test-libseccomp test-fuzz test-integration test-prepare test-engines ## everything: install what the tests need, then run them all
 
-test-unit: build ## the tests of the packages, in seconds; more of them as root
+test-unit: build ## the tests of the packages, and the attacks of tests/security; more of them as root
 	$(GO) test -tags $(TAGS) $$($(GO) list -tags $(TAGS) ./... | grep -v -E '/tests/(integration|engines|prepare)$$')
 
 test-libseccomp: ## the seccomp compiler against libseccomp (the only thing that needs cgo)
