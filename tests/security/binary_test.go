@@ -68,8 +68,8 @@ func overwriteRuntime(l *lab) {
 	ended := func(when, out string) {
 		l.write(out+"/stop", "")
 		l.waitFile(out + "/done")
-		if _, err := os.Lstat(out + "/written"); err == nil {
-			l.Errorf("%s: something was written to", when)
+		if written, err := os.ReadFile(out + "/written"); err == nil {
+			l.Errorf("%s: something was written to: %q", when, written)
 		}
 		unchanged(when)
 		if _, err := os.Lstat(out + "/seized"); err != nil {

@@ -74,12 +74,16 @@ func playSeize(out string) error {
 	}
 	held := map[fileID]int{}
 	hold := func(path string) {
-		to, err := os.Readlink(path)
-		if err != nil || to == "/self" || to == "/elf" || to == "/script" {
-			return // the image's own
-		}
 		fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 		if err != nil {
+			return
+		}
+		// Of what is open now: the process may have executed another program
+		// meanwhile. Another container's root may be seen from outside.
+		to, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
+		switch name := filepath.Base(strings.TrimSuffix(to, " (deleted)")); {
+		case err != nil, name == "self", name == "elf", name == "script": // an image's own
+			unix.Close(fd)
 			return
 		}
 		var st unix.Stat_t
@@ -99,7 +103,8 @@ func playSeize(out string) error {
 		for _, fd := range held {
 			if f, err := os.OpenFile("/proc/self/fd/"+strconv.Itoa(fd), os.O_WRONLY, 0); err == nil {
 				if _, err := f.Write([]byte("#!/owned\n")); err == nil {
-					os.WriteFile(out+"/written", nil, 0o644)
+					link, _ := os.Readlink("/proc/self/fd/" + strconv.Itoa(fd))
+					os.WriteFile(out+"/written", []byte(link), 0o644)
 				}
 				f.Close()
 			}
