@@ -13,7 +13,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 ARCHES := amd64 arm64 riscv64
 
 # How long each fuzz target runs.
-FUZZTIME ?= 2s
+FUZZTIME ?= 20000x
 
 # How many runs the benchmark makes of each case, and of which cases (all: the slow
 # ones too; go run ./tests/bench -help lists them).

@@ -14,6 +14,8 @@ import (
 // prelude has words for what scripts do to a config.json most often.
 const prelude = `
 def sh($s): .process.args = ["/bin/sh", "-c", $s];
+def loops($dir; $first; $each): sh($first + "; while :; do while [ -e \($dir)/hold ]; do [ -e \($dir)/held ] || : >\($dir)/held; sleep 0.05; done; " + $each + "; sleep 0.05; done");
+def counts($dir): loops($dir; "i=0"; "i=$((i+1)); echo $i >>\($dir)/log");
 def args($a): .process.args = $a;
 def setenv($e): .process.env += [$e];
 def mnt($dst; $type; $src; $opts): .mounts += [{destination: $dst, type: $type, source: $src, options: $opts}];

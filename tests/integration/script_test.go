@@ -166,6 +166,8 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"waitexit":  cmdWaitExit,
 		"gone":      cmdGone,
 		"waitline":  cmdWaitLine,
+		"hold":      cmdHold,
+		"release":   cmdRelease,
 		"snapshot":  cmdSnapshot,
 		"unchanged": cmdUnchanged,
 		"socket":    cmdSocket,

@@ -131,25 +131,54 @@ func cmdWaitLine(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	re, err := regexp.Compile("(?m)" + args[1])
 	ts.Check(err)
-	file := ts.MkAbs(args[0])
+	waitFile(ts, args[0], "never had a line that matches "+strconv.Quote(args[1]), re.Match)
+}
+
+// cmdHold is "hold DIR": the process that the word loops of the jq prelude made
+// stands still until "release DIR", with none of its files open. One that is saved
+// in the middle of an echo would need the file again as it was.
+func cmdHold(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: hold DIR")
+	}
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.WriteFile(filepath.Join(dir, "hold"), nil, 0o644))
+	waitFile(ts, filepath.Join(dir, "held"), "was never made", func(data []byte) bool { return data != nil })
+}
+
+// cmdRelease is "release DIR": lets a process go on that is held, or was when it
+// was saved.
+func cmdRelease(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: release DIR")
+	}
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.Remove(filepath.Join(dir, "held")))
+	ts.Check(os.Remove(filepath.Join(dir, "hold")))
+}
+
+// waitFile waits (inotify) until the contents of file are as wanted: nil when it
+// is not there.
+func waitFile(ts *testscript.TestScript, file, never string, wanted func(data []byte) bool) {
+	name := ts.MkAbs(file)
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
 	ts.Check(err)
 	defer unix.Close(fd)
 	// The directory first, as the file may not be there yet.
-	_, err = unix.InotifyAddWatch(fd, filepath.Dir(file), unix.IN_CREATE|unix.IN_MODIFY|unix.IN_MOVED_TO)
+	_, err = unix.InotifyAddWatch(fd, filepath.Dir(name), unix.IN_CREATE|unix.IN_MODIFY|unix.IN_MOVED_TO)
 	ts.Check(err)
 	for {
-		data, err := os.ReadFile(file)
+		data, err := os.ReadFile(name)
 		if err != nil && !os.IsNotExist(err) {
 			ts.Fatalf("%v", err)
 		}
-		if re.Match(data) {
+		if wanted(data) {
 			return
 		}
 		some, err := world.WaitReadable(fd, world.Soon())
 		ts.Check(err)
 		if !some {
-			ts.Fatalf("%s never had a line that matches %q:\n%s", args[0], args[1], data)
+			ts.Fatalf("%s %s:\n%s", file, never, data)
 		}
 		buf := make([]byte, 4096)
 		_, err = unix.Read(fd, buf)
