@@ -48,16 +48,22 @@ func guest() error {
 	return lost
 }
 
-// settle makes the kernel patch its own code now, while little else runs. The
-// first cgroup with a quota switches on the scheduler's code for that, the end
-// of the last one switches it off, and the same goes for performance events, of
-// which a hardware breakpoint is one, as CRIU sets them. QEMU's multi-threaded
-// emulation sometimes lets the other processor fall over the half-patched place,
-// and the kernel panics ("dequeue_entities" or "__schedule", an int3 that nobody
+// settle makes the kernel patch its own code now, with one processor. The first
+// cgroup with a quota switches on the scheduler's code for that, the end of the
+// last one switches it off, and the same goes for performance events, of which a
+// hardware breakpoint is one, as CRIU sets them. QEMU's multi-threaded emulation
+// sometimes lets the other processor fall over the half-patched place, and the
+// kernel panics ("dequeue_entities" or "__schedule", an int3 that nobody
 // expects). So one cgroup has a quota, and this process a performance event that
 // counts nothing, as long as the machine lives.
 func settle() error {
-	const dir = "/sys/fs/cgroup/settled"
+	const (
+		dir   = "/sys/fs/cgroup/settled"
+		other = "/sys/devices/system/cpu/cpu1/online"
+	)
+	if err := os.WriteFile(other, []byte("0"), 0); err != nil {
+		return err
+	}
 	_, err := unix.PerfEventOpen(&unix.PerfEventAttr{
 		Type: unix.PERF_TYPE_SOFTWARE, Config: unix.PERF_COUNT_SW_DUMMY, Size: unix.PERF_ATTR_SIZE_VER0,
 	}, 0, -1, -1, unix.PERF_FLAG_FD_CLOEXEC)
@@ -68,6 +74,7 @@ func settle() error {
 		err,
 		os.Mkdir(dir, 0o755),
 		os.WriteFile(dir+"/cpu.max", []byte("100000 100000"), 0),
+		os.WriteFile(other, []byte("1"), 0),
 	)
 }
 
