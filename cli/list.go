@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"text/tabwriter"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -87,7 +86,7 @@ func printTable(w io.Writer, containers []libcontainer.State) error {
 	fmt.Fprint(t, "ID\tPID\tSTATUS\tBUNDLE\tCREATED\tOWNER\n")
 	for i := range containers {
 		s := &containers[i]
-		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\n", s.ID, s.InitPID, s.Status, s.Bundle, s.Created.Format(time.RFC3339Nano), s.Owner)
+		fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\n", s.ID, s.InitPID, s.Status, s.Bundle, s.Created, s.Owner)
 	}
 	return errors.Join(t.Flush(), b.Flush())
 }

@@ -3,13 +3,12 @@ package cli
 import (
 	"bytes"
 	"testing"
-	"time"
 
 	"github.com/gourd-oci/gourd/libcontainer"
 )
 
 func twoContainers() []libcontainer.State {
-	at := time.Date(2026, 1, 2, 3, 4, 5, 678900000, time.UTC)
+	const at = "2026-01-02T03:04:05.6789Z"
 	return []libcontainer.State{
 		{OCIVersion: "1.3.0", ID: "a", InitPID: 4711, Status: "running", Bundle: "/b/a", Rootfs: "/b/a/rootfs", Created: at, Owner: "root"},
 		{OCIVersion: "1.3.0", ID: "a-longer-name", Status: "stopped", Bundle: "/b/a-longer-name", Created: at, Owner: "#12",

@@ -5,7 +5,6 @@
 package libcontainer
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +16,7 @@ import (
 	"github.com/gourd-oci/gourd/hooks"
 	"github.com/gourd-oci/gourd/internal/trace"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
+	"github.com/gourd-oci/gourd/libcontainer/spec"
 	"github.com/gourd-oci/gourd/libcontainer/state"
 )
 
@@ -34,7 +34,6 @@ type kept struct {
 	Cgroup     cgroups.Record // the cgroup that gourd made or took
 	PrivatePID bool           // the container has its own pid namespace
 	Hooks      laterHooks
-	State      plan.State
 }
 
 // laterHooks are the hooks that run after create.
@@ -70,10 +69,17 @@ func (c *Container) load() error {
 	if len(rec.Plan) == 0 {
 		return nil
 	}
-	if err := json.Unmarshal(rec.Plan, &c.kept); err != nil {
+	if err := spec.DecodeInto(rec.Plan, &c.kept); err != nil {
 		return fmt.Errorf("container %q: read its record: %w", rec.ID, err)
 	}
 	return nil
+}
+
+// hookState is the container's state as hooks get it.
+func (c *Container) hookState() plan.State {
+	return plan.State{
+		OCIVersion: c.rec.OCIVersion, ID: c.rec.ID, Bundle: c.rec.Bundle, Annotations: plan.Annotations(c.rec.Annotations),
+	}
 }
 
 // Close closes the state directory; the container goes on.

@@ -283,13 +283,13 @@ func enter(o *CreateOptions, p *plan.Plan, f *files, cg *home, undo *cleanup.Sta
 // record saves what the later verbs need, as of a container in creation.
 func (c *Container) record(o *CreateOptions, p *plan.Plan, pid int) error {
 	defer trace.Begin("record the container").End()
-	keptJSON, err := json.Marshal(&c.kept)
+	keptJSON, err := spec.Encode(&c.kept)
 	if err != nil {
 		return fmt.Errorf("container %q: write its record: %w", o.ID, err)
 	}
 	c.rec = &state.Record{
 		ID: o.ID, Bundle: p.State.Bundle, Rootfs: p.Rootfs, OCIVersion: p.State.OCIVersion,
-		UID: os.Geteuid(), Created: time.Now().UTC(),
+		UID: os.Geteuid(), Created: time.Now().UTC().Format(time.RFC3339Nano),
 		Annotations: annotations(p.State.Annotations), Plan: keptJSON,
 	}
 	if err := c.rec.SetInit(pid); err != nil {
@@ -311,7 +311,6 @@ func keep(p *plan.Plan, cg *cgroups.Cgroup) kept {
 	k := kept{
 		Cgroup:     cg.Record(),
 		PrivatePID: p.Enter.New&unix.CLONE_NEWPID != 0,
-		State:      p.State,
 		Hooks: laterHooks{
 			Poststart:      p.Hooks.Poststart,
 			PoststartFatal: spec.PoststartFatal(p.State.OCIVersion),

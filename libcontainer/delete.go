@@ -108,7 +108,7 @@ func (c *Container) remove(log *slog.Logger) error {
 	if err := c.dir.Remove(); err != nil {
 		return err
 	}
-	poststop(c.kept.Hooks.Poststop, c.kept.State, log)
+	poststop(c.kept.Hooks.Poststop, c.hookState(), log)
 	return nil
 }
 

@@ -228,7 +228,8 @@ func (c *Container) startExec(o *ExecOptions, p *plan.ExecPlan, tty *relay, log 
 	if o.PidFile != "" {
 		undo.Add("remove the pid file", func() error { return os.Remove(o.PidFile) })
 	}
-	p.Exec.AgentMessage, err = agentMessage(p.Exec.Seccomp, c.kept.State.Document(specs.StateRunning, c.rec.InitPID), child.PID)
+	st := c.hookState()
+	p.Exec.AgentMessage, err = agentMessage(p.Exec.Seccomp, st.Document(specs.StateRunning, c.rec.InitPID), child.PID)
 	if err != nil {
 		return nil, err
 	}

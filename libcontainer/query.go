@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os/user"
 	"strconv"
-	"time"
 
 	"github.com/gourd-oci/gourd/libcontainer/state"
 )
@@ -18,7 +17,7 @@ type State struct {
 	Status      string            `json:"status"`
 	Bundle      string            `json:"bundle"`
 	Rootfs      string            `json:"rootfs"`
-	Created     time.Time         `json:"created"`
+	Created     string            `json:"created"` // RFC 3339, UTC
 	Annotations map[string]string `json:"annotations,omitempty"`
 	Owner       string            `json:"owner"` // the user name of who created it
 }

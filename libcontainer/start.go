@@ -38,7 +38,7 @@ func (c *Container) Start(log *slog.Logger) error {
 func (c *Container) release(log *slog.Logger) error {
 	defer trace.Begin("release init").End()
 	h := &c.kept.Hooks
-	if err := runHooks("prestart", h.Prestart, c.kept.State, specs.StateCreated, c.rec.InitPID); err != nil {
+	if err := runHooks("prestart", h.Prestart, c.hookState(), specs.StateCreated, c.rec.InitPID); err != nil {
 		return c.giveUp(err, log)
 	}
 	gate, err := notify.Start(c.dir.Path())
@@ -57,7 +57,7 @@ func (c *Container) release(log *slog.Logger) error {
 	if err := c.dir.AwaitGate(); err != nil { // who asks after start finds it running
 		return err
 	}
-	if err := runHooks("poststart", h.Poststart, c.kept.State, specs.StateRunning, c.rec.InitPID); err != nil {
+	if err := runHooks("poststart", h.Poststart, c.hookState(), specs.StateRunning, c.rec.InitPID); err != nil {
 		if !h.PoststartFatal {
 			log.Warn(err.Error())
 			return nil

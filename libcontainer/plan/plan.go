@@ -197,7 +197,7 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 	}
 
 	p := &Plan{Rootfs: b.RootPath(), Terminal: s.Process.Terminal}
-	p.State = State{OCIVersion: s.Version, ID: o.ID, Bundle: b.Dir, Annotations: sorted(s.Annotations)}
+	p.State = State{OCIVersion: s.Version, ID: o.ID, Bundle: b.Dir, Annotations: Annotations(s.Annotations)}
 	p.Enter = compileEnter(s, facts, &d)
 	p.Hooks = hooks.Compile(s.Hooks, &d)
 	newUser := p.Enter.New&unix.CLONE_NEWUSER != 0
@@ -216,12 +216,15 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 	p.Resources = s.Linux.Resources
 
 	in := &p.Init
-	in.State, in.RootfsPath = p.State, p.Rootfs
+	in.RootfsPath = p.Rootfs
 	in.Hostname, in.Domainname = s.Hostname, s.Domainname
 	in.LoopbackUp = p.Enter.New&unix.CLONE_NEWNET != 0
 	in.HookSync = len(p.Hooks.CreateRuntime) > 0 || len(p.Hooks.CreateContainer) > 0 ||
 		len(p.Hooks.Prestart) > 0 && !spec.PrestartInStart(s.Version)
 	in.CreateHooks, in.StartHooks = p.Hooks.CreateContainer, p.Hooks.StartContainer
+	if len(in.CreateHooks) > 0 || len(in.StartHooks) > 0 {
+		in.State = p.State
+	}
 	in.Terminal = s.Process.Terminal
 	if size := s.Process.ConsoleSize; size != nil && s.Process.Terminal {
 		in.ConsoleHeight, in.ConsoleWidth = size.Height, size.Width
@@ -288,7 +291,8 @@ func cgroupDir(p *cgroups.Plan) string {
 	return ""
 }
 
-func sorted(m map[string]string) []Annotation {
+// Annotations returns m ordered by its keys.
+func Annotations(m map[string]string) []Annotation {
 	if len(m) == 0 {
 		return nil
 	}

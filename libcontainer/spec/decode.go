@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -73,11 +74,19 @@ type field struct {
 	foreign bool // of another platform
 }
 
+// rawType is what takes any value as it is.
+var rawType = reflect.TypeFor[json.RawMessage]()
+
 // value decodes the value at the current position into v.
 func (d *decoder) value(v reflect.Value) error {
 	d.space()
 	start := d.pos
 	c := d.peek()
+	if v.Type() == rawType {
+		err := d.skip()
+		v.SetBytes(d.data[start:d.pos:d.pos])
+		return err
+	}
 	if c == 'n' {
 		if err := d.literal("null"); err != nil {
 			return err

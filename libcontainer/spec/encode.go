@@ -10,7 +10,7 @@ import (
 
 // Encode returns the JSON object of the struct that v points to, for DecodeInto
 // to read again: fields that are zero are left out, and only structs, slices,
-// pointers, strings, bools and integers are known. In a process that encodes
+// maps, pointers, strings, bools, integers and json.RawMessage are known. In a process that encodes
 // one value and ends it takes a tenth of encoding/json's time.
 func Encode(v any) ([]byte, error) {
 	e := encoder{out: make([]byte, 0, 4096)}
@@ -36,6 +36,10 @@ func (e *encoder) value(v reflect.Value) error {
 	case reflect.Struct:
 		return e.structure(v)
 	case reflect.Slice:
+		if v.Type() == rawType {
+			e.out = append(e.out, v.Bytes()...)
+			return nil
+		}
 		return e.list(v)
 	case reflect.Map:
 		return e.mapping(v)

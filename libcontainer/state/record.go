@@ -1,7 +1,6 @@
 package state
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gourd-oci/gourd/internal/trace"
+	"github.com/gourd-oci/gourd/libcontainer/spec"
 )
 
 // Load reads the record, no lock needed. The error is ErrNoRecord if there is
@@ -38,7 +38,7 @@ func (d *Dir) Load() (*Record, error) {
 		return nil, fmt.Errorf("container %q: %w", d.id, err)
 	}
 	r := new(Record)
-	if err := json.Unmarshal(data, r); err != nil {
+	if err := spec.DecodeInto(data, r); err != nil {
 		return nil, fmt.Errorf("container %q %w: %s: %w", d.id, ErrNoRecord, path, err)
 	}
 	if r.Version > version {
@@ -66,7 +66,7 @@ func (d *Dir) Save(r *Record) error {
 		return err
 	}
 	r.Version = version
-	data, err := json.Marshal(r)
+	data, err := spec.Encode(r)
 	if err != nil {
 		return fmt.Errorf("container %q: encode its record: %w", d.id, err)
 	}

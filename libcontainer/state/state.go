@@ -24,7 +24,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/gourd-oci/gourd/internal/linux"
 )
@@ -55,7 +54,7 @@ type Record struct {
 	Bundle     string    `json:"bundle"`     // absolute
 	Rootfs     string    `json:"rootfs"`     // absolute
 	UID        int       `json:"uid"`        // who created it
-	Created    time.Time `json:"created"`    // UTC
+	Created    string `json:"created"`    // RFC 3339, UTC
 
 	// BootID, InitPID and InitStart tell the container's init apart from any
 	// other process that ever gets its pid. InitStart is in clock ticks after

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -146,7 +145,7 @@ func TestOpenOfNothing(t *testing.T) {
 func record(id string) *Record {
 	return &Record{
 		ID: id, OCIVersion: "1.2.0", Bundle: "/b", Rootfs: "/b/rootfs", UID: 7,
-		Created: time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), BootID: "boot", InitPID: 42, InitStart: 1<<63 + 1, Ready: true,
+		Created: "2026-01-02T03:04:05.000000006Z", BootID: "boot", InitPID: 42, InitStart: 1<<63 + 1, Ready: true,
 		Annotations: map[string]string{"a": "b"}, Plan: []byte(`[1,2]`),
 	}
 }
