@@ -159,8 +159,7 @@ func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err er
 	if err := cg.limit(); err != nil { // what would have stopped init's own set-up
 		return nil, err
 	}
-	c.rec.Ready = true
-	if err := dir.Save(c.rec); err != nil { // saved before anyone is told
+	if err := dir.MarkReady(c.rec); err != nil { // before anyone is told
 		return nil, err
 	}
 	// Without this word init ends: were we killed before, nobody would ever

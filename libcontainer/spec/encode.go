@@ -118,16 +118,20 @@ func (e *encoder) list(v reflect.Value) error {
 // text appends a string with what JSON does not take as it is escaped.
 func (e *encoder) text(s string) {
 	const hex = "0123456789abcdef"
-	e.out = append(e.out, '"')
+	e.out = append(slices.Grow(e.out, len(s)+2), '"')
+	done := 0
 	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			e.out = append(e.out, '\\', c)
-		case c < ' ':
-			e.out = append(e.out, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		default:
-			e.out = append(e.out, c)
+		c := s[i]
+		if c >= ' ' && c != '"' && c != '\\' {
+			continue
 		}
+		e.out = append(e.out, s[done:i]...)
+		if c < ' ' {
+			e.out = append(e.out, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		} else {
+			e.out = append(e.out, '\\', c)
+		}
+		done = i + 1
 	}
-	e.out = append(e.out, '"')
+	e.out = append(append(e.out, s[done:]...), '"')
 }

@@ -37,8 +37,9 @@ func (d *Dir) Load() (*Record, error) {
 	if err != nil {
 		return nil, fmt.Errorf("container %q: %w", d.id, err)
 	}
-	r := new(Record)
-	if err := spec.DecodeInto(data, r); err != nil {
+	s := new(stored)
+	r := &s.Record
+	if err := spec.DecodeInto(data, s); err != nil {
 		return nil, fmt.Errorf("container %q %w: %s: %w", d.id, ErrNoRecord, path, err)
 	}
 	if r.Version > version {
@@ -52,8 +53,21 @@ func (d *Dir) Load() (*Record, error) {
 	if r.ID != d.id {
 		return nil, fmt.Errorf("container %q %w: %s is of %q", d.id, ErrNoRecord, path, r.ID)
 	}
+	r.Ready = s.Ready != 0
 	return r, nil
 }
+
+// stored is a record as its file has it: whether it is ready comes first, for
+// MarkReady to find.
+type stored struct {
+	Ready int `json:"ready"`
+	Record
+}
+
+const (
+	storedAs = `{"ready":0,`
+	readyAt  = int64(len(storedAs)) - 2
+)
 
 // Save replaces the record, which only the holder of the lock may do. Readers
 // find the old one or the new one, never a part.
@@ -66,22 +80,66 @@ func (d *Dir) Save(r *Record) error {
 		return err
 	}
 	r.Version = version
-	data, err := spec.Encode(r)
+	text, err := spec.Encode(r)
 	if err != nil {
 		return fmt.Errorf("container %q: encode its record: %w", d.id, err)
+	}
+	head := []byte(storedAs)
+	if r.Ready {
+		head[readyAt] = '1'
 	}
 	path := filepath.Join(d.path, newName)
 	fd, err := unix.Openat(d.FD(), newName, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return fmt.Errorf("container %q: create %s: %w", d.id, path, err)
 	}
-	f := os.NewFile(uintptr(fd), path)
-	_, err = f.Write(append(data, '\n'))
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("container %q: %w", d.id, err)
+	err = writeAll(fd, head, text[1:], []byte("\n"))
+	if err = errors.Join(err, unix.Close(fd)); err != nil {
+		return fmt.Errorf("container %q: write %s: %w", d.id, path, err)
 	}
 	if err := unix.Renameat(d.FD(), newName, d.FD(), recordName); err != nil {
 		return fmt.Errorf("container %q: rename %s to %s: %w", d.id, path, recordName, err)
+	}
+	return nil
+}
+
+// MarkReady makes the record that was saved last one of a container whose create
+// has finished. Only the holder of the lock may. It is one byte, of which readers
+// find the old or the new one.
+func (d *Dir) MarkReady(r *Record) error {
+	if err := d.mustLock("mark ready"); err != nil {
+		return err
+	}
+	path := filepath.Join(d.path, recordName)
+	fd, err := unix.Openat(d.FD(), recordName, unix.O_WRONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+	if err == nil {
+		_, err = unix.Pwrite(fd, []byte("1"), readyAt)
+		err = errors.Join(err, unix.Close(fd))
+	}
+	if err != nil {
+		return fmt.Errorf("container %q: write %s: %w", d.id, path, err)
+	}
+	r.Ready = true
+	return nil
+}
+
+// writeAll writes the parts, in one call unless there is a disk that fills up.
+func writeAll(fd int, parts ...[]byte) error {
+	for len(parts) > 0 {
+		n, err := unix.Writev(fd, parts)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		for len(parts) > 0 && n >= len(parts[0]) {
+			n -= len(parts[0])
+			parts = parts[1:]
+		}
+		if len(parts) > 0 {
+			parts[0] = parts[0][n:]
+		}
 	}
 	return nil
 }

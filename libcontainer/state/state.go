@@ -8,7 +8,8 @@
 //
 // The directory <root>/<id> is made by Reserve and holds
 //
-//	state.json   the record, replaced atomically; readers need no lock
+//	state.json   the record, replaced atomically, and one byte of it when create
+//	             has finished; readers need no lock
 //	gate         locked by init until it executes the user's program
 //	notify.sock  where init waits for start (package notify)
 //	process      what `exec` needs of the config; updates exclude each other by it
@@ -48,12 +49,12 @@ const version = 1
 
 // Record is what state.json holds.
 type Record struct {
-	Version    int       `json:"version"`
-	ID         string    `json:"id"`
-	OCIVersion string    `json:"ociVersion"` // of the bundle's config.json
-	Bundle     string    `json:"bundle"`     // absolute
-	Rootfs     string    `json:"rootfs"`     // absolute
-	UID        int       `json:"uid"`        // who created it
+	Version    int    `json:"version"`
+	ID         string `json:"id"`
+	OCIVersion string `json:"ociVersion"` // of the bundle's config.json
+	Bundle     string `json:"bundle"`     // absolute
+	Rootfs     string `json:"rootfs"`     // absolute
+	UID        int    `json:"uid"`        // who created it
 	Created    string `json:"created"`    // RFC 3339, UTC
 
 	// BootID, InitPID and InitStart tell the container's init apart from any
@@ -64,7 +65,7 @@ type Record struct {
 	InitStart uint64 `json:"initStart"`
 
 	// Ready says that create has finished.
-	Ready bool `json:"ready"`
+	Ready bool `json:"-"`
 
 	Annotations map[string]string `json:"annotations,omitempty"`
 

@@ -176,8 +176,17 @@ func TestSaveAndLoad(t *testing.T) {
 		if err := reader.Remove(); err == nil || !strings.Contains(err.Error(), "without holding the lock") {
 			t.Errorf("remove without the lock: %v", err)
 		}
+		if err := reader.MarkReady(want); err == nil || !strings.Contains(err.Error(), "without holding the lock") {
+			t.Errorf("mark ready without the lock: %v", err)
+		}
 		reader.Close()
-		want.Ready = false // shorter
+		want.Ready = false // the next round
+	}
+	if err := d.MarkReady(want); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := d.Load(); err != nil || !want.Ready || !reflect.DeepEqual(got, want) {
+		t.Errorf("marked ready: got %+v, %v, want %+v", got, err, want)
 	}
 	if st, err := os.Stat(filepath.Join(d.Path(), recordName)); err != nil || st.Mode() != 0o600 {
 		t.Errorf("the record has mode %v, %v", st.Mode(), err)
