@@ -27,7 +27,7 @@ const maxDepth = 10000
 
 // Decode decodes the content of a config.json. Its errors are Load's.
 func Decode(data []byte) (*specs.Spec, error) {
-	d := decoder{data: data}
+	d := decoder{data: string(data)}
 	s := new(specs.Spec)
 	if d.space(); d.peek() == 'n' {
 		if err := d.skip(); err != nil {
@@ -48,7 +48,8 @@ func Decode(data []byte) (*specs.Spec, error) {
 }
 
 type decoder struct {
-	data    []byte
+	// data is one string, and the strings of what is decoded are parts of it.
+	data    string
 	pos     int
 	path    []step
 	depth   int
@@ -84,7 +85,7 @@ func (d *decoder) value(v reflect.Value) error {
 	c := d.peek()
 	if v.Type() == rawType {
 		err := d.skip()
-		v.SetBytes(d.data[start:d.pos:d.pos])
+		v.SetBytes([]byte(d.data[start:d.pos]))
 		return err
 	}
 	if c == 'n' {

@@ -61,7 +61,7 @@ func (d *decoder) position(offset int) (line, column int) {
 			start = i + 1
 		}
 	}
-	return line, utf8.RuneCount(before[start:]) + 1
+	return line, utf8.RuneCountInString(before[start:]) + 1
 }
 
 func (d *decoder) syntax(problem string) error {
@@ -74,7 +74,7 @@ func (d *decoder) unexpected(wanted string) error {
 	if d.pos >= len(d.data) {
 		return d.syntax("the file ends where " + wanted + " should be")
 	}
-	r, _ := utf8.DecodeRune(d.data[d.pos:])
+	r, _ := utf8.DecodeRuneInString(d.data[d.pos:])
 	return d.syntax(strconv.QuoteRune(r) + " where " + wanted + " should be")
 }
 

@@ -169,7 +169,7 @@ func (d *decoder) numeral() (string, error) {
 			return "", d.unexpected("a digit")
 		}
 	}
-	return string(d.data[start:d.pos]), nil
+	return d.data[start:d.pos], nil
 }
 
 // digits moves over digits and returns whether there were any.

@@ -14,7 +14,7 @@ func (d *decoder) str() (string, error) {
 		switch c := d.data[d.pos]; {
 		case c == '"':
 			d.pos++
-			return string(d.data[start : d.pos-1]), nil
+			return d.data[start : d.pos-1], nil
 		case c == '\\' || c >= utf8.RuneSelf:
 			return d.strSlowly(start)
 		case c < ' ':
@@ -44,7 +44,7 @@ func (d *decoder) strSlowly(start int) (string, error) {
 			out = append(out, c)
 			d.pos++
 		default:
-			r, size := utf8.DecodeRune(d.data[d.pos:])
+			r, size := utf8.DecodeRuneInString(d.data[d.pos:])
 			out = utf8.AppendRune(out, r)
 			d.pos += size
 		}

@@ -49,7 +49,7 @@ func In(file string, err error) error {
 // DecodeInto decodes a JSON object into the struct that v points to, of which
 // every exported field may be set, with Decode's rules and errors.
 func DecodeInto(data []byte, v any) error {
-	d := decoder{data: data}
+	d := decoder{data: string(data)}
 	if d.space(); d.peek() != '{' {
 		return d.syntax("an object is expected")
 	}
