@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gourd-oci/gourd/internal/linux"
 	"github.com/gourd-oci/gourd/internal/trace"
 )
 
@@ -41,7 +41,7 @@ func findRoot() (string, error) {
 			return "", fmt.Errorf("find the cgroup2 mount: statfs %s: %w", dir, err)
 		}
 	}
-	table, err := os.ReadFile("/proc/self/mountinfo")
+	table, err := linux.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return "", fmt.Errorf("find the cgroup2 mount: %w", err)
 	}
@@ -82,7 +82,7 @@ func OfProcess(pid int) (string, error) {
 
 // ownCgroup returns the path of the "0::" line of a /proc/PID/cgroup file.
 func ownCgroup(file string) (string, error) {
-	data, err := os.ReadFile(file)
+	data, err := linux.ReadFile(file)
 	if err != nil {
 		return "", fmt.Errorf("find the cgroup of a process: %w", err)
 	}

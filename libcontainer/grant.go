@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gourd-oci/gourd/internal/linux"
 	"github.com/gourd-oci/gourd/internal/trace"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
 	"github.com/gourd-oci/gourd/nsenter"
@@ -51,7 +52,7 @@ func checkJoinedMaps(e *plan.Enter, init int) error {
 		if len(m.maps) == 0 {
 			continue
 		}
-		have, err := os.ReadFile("/proc/" + strconv.Itoa(init) + "/" + m.file)
+		have, err := linux.ReadFile("/proc/" + strconv.Itoa(init) + "/" + m.file)
 		if err != nil {
 			return fmt.Errorf("%s: read those of the joined user namespace: %w", m.where, err)
 		}

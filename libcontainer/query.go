@@ -1,10 +1,11 @@
 package libcontainer
 
 import (
+	"bytes"
 	"errors"
-	"os/user"
 	"strconv"
 
+	"github.com/gourd-oci/gourd/internal/linux"
 	"github.com/gourd-oci/gourd/libcontainer/state"
 )
 
@@ -51,13 +52,20 @@ func (c *Container) state(owner func(uid int) string) (*State, error) {
 	return s, nil
 }
 
-// owner returns the name of a user, or "" for one without.
+// owner returns the name of a user by /etc/passwd (passwd(5)), or "" for one
+// without.
 func owner(uid int) string {
-	u, err := user.LookupId(strconv.Itoa(uid))
+	table, err := linux.ReadFile("/etc/passwd")
 	if err != nil {
 		return ""
 	}
-	return u.Username
+	want := strconv.Itoa(uid)
+	for line := range bytes.Lines(table) {
+		if f := bytes.SplitN(line, []byte(":"), 4); len(f) == 4 && string(f[2]) == want {
+			return string(f[0])
+		}
+	}
+	return ""
 }
 
 // List returns the states of all containers below root, sorted by id. One

@@ -1,7 +1,6 @@
 package linux
 
 import (
-	"os"
 	"strings"
 	"sync"
 )
@@ -12,6 +11,6 @@ import (
 func BootID() (string, error) { return bootID() }
 
 var bootID = sync.OnceValues(func() (string, error) {
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	b, err := ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(b)), err
 })

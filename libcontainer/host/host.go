@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gourd-oci/gourd/internal/linux"
 	"github.com/gourd-oci/gourd/internal/trace"
 )
 
@@ -35,7 +36,7 @@ type Facts struct {
 func Probe() (*Facts, error) {
 	defer trace.Begin("look at the host").End()
 	f := &Facts{EUID: os.Geteuid(), LastCap: -1}
-	uidMap, err := os.ReadFile("/proc/self/uid_map")
+	uidMap, err := linux.ReadFile("/proc/self/uid_map")
 	if err != nil {
 		return nil, fmt.Errorf("probe the user namespace: %w", err)
 	}
@@ -48,7 +49,7 @@ func Probe() (*Facts, error) {
 		f.LastCap = c
 		f.Bounding |= uint64(in) << c
 	}
-	enabled, err := os.ReadFile("/sys/module/apparmor/parameters/enabled")
+	enabled, err := linux.ReadFile("/sys/module/apparmor/parameters/enabled")
 	f.AppArmor = err == nil && strings.HasPrefix(string(enabled), "Y")
 	var st unix.Statfs_t
 	f.SELinux = unix.Statfs("/sys/fs/selinux", &st) == nil && uint32(st.Type) == unix.SELINUX_MAGIC
