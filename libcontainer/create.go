@@ -19,6 +19,7 @@ import (
 	"github.com/gourd-oci/gourd/internal/trace"
 	"github.com/gourd-oci/gourd/libcontainer/host"
 	"github.com/gourd-oci/gourd/libcontainer/initproc"
+	"github.com/gourd-oci/gourd/libcontainer/netdevices"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
 	"github.com/gourd-oci/gourd/libcontainer/protocol"
 	"github.com/gourd-oci/gourd/libcontainer/rootfs"
@@ -96,6 +97,8 @@ func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err er
 			dir.Close() // gives up the lock, when all is undone
 		}
 	}()
+	var devices netdevices.Moved
+	defer devices.Close() // when all is undone
 	var undo cleanup.Stack
 	defer undo.On(&err)
 	// What hooks have set up, the poststop hooks take down: they run last,
@@ -131,6 +134,10 @@ func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err er
 	p.Init.Rootfs.PlaceCgroup(cg.Record().Path)
 	c := &Container{dir: dir, kept: keep(p, cg.Cgroup)}
 	if err := grant(p, child.PID); err != nil {
+		return nil, err
+	}
+	undo.Add("bring the network devices back", devices.Back) // before init ends, and with it their namespace
+	if err := devices.Move(p.Devices, child.PID, false); err != nil {
 		return nil, err
 	}
 	if p.Init.AgentMessage, err = agentMessage(p.Init.Seccomp, p.State.Document(specs.StateCreated, child.PID), child.PID); err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/gourd-oci/gourd/criu"
 	"github.com/gourd-oci/gourd/internal/cleanup"
 	"github.com/gourd-oci/gourd/libcontainer/initproc"
+	"github.com/gourd-oci/gourd/libcontainer/netdevices"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
 	"github.com/gourd-oci/gourd/libcontainer/rootfs"
 	"github.com/gourd-oci/gourd/libcontainer/state"
@@ -71,8 +72,9 @@ func restore(o *RestoreOptions, take func() (*os.File, error)) (_ *newborn, err 
 		}
 	}()
 	var undo cleanup.Stack
-	defer undo.On(&err)
 	r := &restoration{options: o, plan: p, log: log, undo: &undo}
+	defer r.devices.Close() // when all is undone
+	defer undo.On(&err)
 	defer r.close()
 	undo.Add("run the poststop hooks", func() error {
 		if r.hooked {
@@ -98,7 +100,8 @@ func restore(o *RestoreOptions, take func() (*os.File, error)) (_ *newborn, err 
 	}
 	defer giveBack()
 	undo.Add("end what was restored", r.end) // before its cgroup is removed
-	if err := r.start(); err != nil {        // CRIU, in the cgroup, with the rootfs where it wants it
+	undo.Add("bring the network devices back", r.devices.Back)
+	if err := r.start(); err != nil { // CRIU, in the cgroup, with the rootfs where it wants it
 		return nil, err
 	}
 	if err := r.converse(); err != nil {
@@ -146,6 +149,7 @@ type restoration struct {
 	made     []rootfs.Made // on the root filesystem and on volumes
 	hooked   bool          // a hook may have run
 	init     *nsenter.Child
+	devices  netdevices.Moved
 	c        *Container // from the moment that init is there
 }
 
@@ -375,6 +379,11 @@ func (r *restoration) notified(e criu.Event) error {
 			if err := loopbackUp(e.PID); err != nil {
 				return err
 			}
+		}
+		// Of a namespace that is joined they are part since the create.
+		joined := r.plan.Enter.Joins(unix.CLONE_NEWNET) != nil
+		if err := r.devices.Move(r.plan.Devices, e.PID, joined); err != nil {
+			return err
 		}
 		r.hooked = true
 		return createHooks(r.plan, e.PID)

@@ -85,6 +85,7 @@ func Validate(o CreateOptions, p doctor.Program) (*Validation, error) {
 	h.namespaces()
 	h.mounts()
 	h.hooks()
+	h.netDevices(real)
 	if ideal != nil {
 		h.executable(ideal)
 		h.idMaps(ideal)

@@ -21,6 +21,7 @@ import (
 	"github.com/gourd-oci/gourd/libcontainer/doctor"
 	"github.com/gourd-oci/gourd/libcontainer/features"
 	"github.com/gourd-oci/gourd/libcontainer/host"
+	"github.com/gourd-oci/gourd/libcontainer/netdevices"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
 	"github.com/gourd-oci/gourd/libcontainer/rootfs"
 	"github.com/gourd-oci/gourd/libcontainer/spec"
@@ -214,6 +215,20 @@ func (h *hostCheck) idMaps(p *plan.Plan) {
 				h.d.Add(fmt.Sprintf("%s[%d]", k.at, i), "%s does not give you the ids %d to %d", k.file, r.First, r.First+r.Count-1)
 			}
 		}
+	}
+}
+
+// netDevices looks for the network devices to move.
+func (h *hostCheck) netDevices(p *plan.Plan) {
+	if p == nil || len(p.Devices) == 0 {
+		return // or a defect
+	}
+	missing, err := netdevices.Missing(p.Devices)
+	if err != nil {
+		return
+	}
+	for _, dev := range missing {
+		h.d.Add("linux.netDevices."+dev.Name, "there is no network device of this name here")
 	}
 }
 

@@ -74,7 +74,7 @@ func linux() *features.Linux {
 		Selinux:         &features.Selinux{Enabled: yes()},
 		IntelRdt:        &features.IntelRdt{Enabled: no(), Schemata: no(), Monitoring: no()},
 		MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: yes()}},
-		NetDevices:      &features.NetDevices{Enabled: no()},
+		NetDevices:      &features.NetDevices{Enabled: yes()},
 	}
 }
 

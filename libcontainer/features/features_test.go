@@ -13,6 +13,7 @@ import (
 	"github.com/gourd-oci/gourd/hooks"
 	"github.com/gourd-oci/gourd/internal/defect"
 	"github.com/gourd-oci/gourd/libcontainer/credentials"
+	"github.com/gourd-oci/gourd/libcontainer/netdevices"
 	"github.com/gourd-oci/gourd/libcontainer/rootfs"
 	"github.com/gourd-oci/gourd/libcontainer/spec"
 	"github.com/gourd-oci/gourd/seccomp"
@@ -217,12 +218,16 @@ func TestYesAndNo(t *testing.T) {
 		}}}, rootfs.Env{Bundle: "/b", HostUserNS: true}, &d)
 		return defectsAt(d, "mounts")
 	}
+	netDevices := func() (d defect.List) {
+		netdevices.Compile(map[string]specs.LinuxNetDevice{"eth9": {}}, netdevices.Env{Network: true}, &d)
+		return d
+	}
 	for _, tt := range []struct {
 		name    string
 		told    *bool
 		defects defect.List
 	}{
-		{"netDevices", l.NetDevices.Enabled, check(specs.Linux{NetDevices: map[string]specs.LinuxNetDevice{"eth9": {}}}, "linux.netDevices")},
+		{"netDevices", l.NetDevices.Enabled, netDevices()},
 		{"intelRdt", l.IntelRdt.Enabled, check(specs.Linux{IntelRdt: &specs.LinuxIntelRdt{}}, "linux.intelRdt")},
 		{"intelRdt.schemata", l.IntelRdt.Schemata, check(specs.Linux{IntelRdt: &specs.LinuxIntelRdt{Schemata: []string{"L3:0=f"}}}, "linux.intelRdt")},
 		{"intelRdt.monitoring", l.IntelRdt.Monitoring, check(specs.Linux{IntelRdt: &specs.LinuxIntelRdt{EnableMonitoring: true}}, "linux.intelRdt")},

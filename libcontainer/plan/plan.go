@@ -19,6 +19,7 @@ import (
 	"github.com/gourd-oci/gourd/internal/trace"
 	"github.com/gourd-oci/gourd/libcontainer/credentials"
 	"github.com/gourd-oci/gourd/libcontainer/host"
+	"github.com/gourd-oci/gourd/libcontainer/netdevices"
 	"github.com/gourd-oci/gourd/libcontainer/rootfs"
 	"github.com/gourd-oci/gourd/libcontainer/spec"
 	"github.com/gourd-oci/gourd/nsenter"
@@ -54,7 +55,8 @@ type Plan struct {
 	Cgroup   cgroups.Plan
 	Hooks    hooks.Plan
 	Init     Init
-	ForExec  ForExec `json:"-"` // of the config, most of it: not worth printing again
+	Devices  []netdevices.Device // of the network, to be moved in
+	ForExec  ForExec             `json:"-"` // of the config, most of it: not worth printing again
 	State    State
 	Rootfs   string   // absolute path of the root filesystem
 	Terminal bool     // the process has a pseudo-terminal
@@ -200,6 +202,11 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 	p.State = State{OCIVersion: s.Version, ID: o.ID, Bundle: b.Dir, Annotations: Annotations(s.Annotations)}
 	p.Enter = compileEnter(s, facts, &d)
 	p.Hooks = hooks.Compile(s.Hooks, &d)
+	p.Devices = netdevices.Compile(s.Linux.NetDevices, netdevices.Env{
+		Network:  p.Enter.Private(unix.CLONE_NEWNET),
+		Host:     o.HostNetwork,
+		Rootless: o.Rootless || facts.EUID != 0,
+	}, &d)
 	newUser := p.Enter.New&unix.CLONE_NEWUSER != 0
 	p.Cgroup = cgroups.Compile(s.Linux.Resources, cgroups.Env{
 		Root:        o.CgroupRoot,

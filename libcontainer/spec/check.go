@@ -46,9 +46,6 @@ func Check(s *specs.Spec, d *defect.List) {
 	checkName("hostname", s.Hostname, n, d)
 	checkName("domainname", s.Domainname, n, d)
 
-	if len(l.NetDevices) > 0 {
-		d.Add("linux.netDevices", notYet)
-	}
 	if l.IntelRdt != nil {
 		d.Add("linux.intelRdt", notYet)
 	}

@@ -71,8 +71,6 @@ func TestCheck(t *testing.T) {
 		{"exec affinity of no CPUs", func(s *specs.Spec) { s.Process.ExecCPUAffinity = &specs.CPUAffinity{Initial: "0-", Final: "all"} },
 			[]string{"process.execCPUAffinity.initial: ", "process.execCPUAffinity.final: "}},
 		{"empty annotation key", func(s *specs.Spec) { s.Annotations = map[string]string{"": "x"} }, []string{"annotations: a key is"}},
-		{"net devices", func(s *specs.Spec) { s.Linux.NetDevices = map[string]specs.LinuxNetDevice{"eth0": {}} }, []string{"linux.netDevices: gourd does not"}},
-		{"no net devices", func(s *specs.Spec) { s.Linux.NetDevices = map[string]specs.LinuxNetDevice{} }, nil},
 		{"intelRdt", func(s *specs.Spec) { s.Linux.IntelRdt = &specs.LinuxIntelRdt{} }, []string{"linux.intelRdt: gourd does not"}},
 		{"memory policy", func(s *specs.Spec) { s.Linux.MemoryPolicy = &specs.LinuxMemoryPolicy{} }, []string{"linux.memoryPolicy: gourd does not"}},
 
