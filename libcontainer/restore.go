@@ -263,6 +263,10 @@ func (r *restoration) start() error {
 				return err
 			}
 		}
+		// What CRIU forks inherits it; it knows of none itself.
+		if err := r.plan.Init.Credentials.SetMemoryPolicy(); err != nil {
+			return err
+		}
 		r.criu, err = criu.Start(c)
 		return err
 	})

@@ -91,6 +91,7 @@ func Validate(o CreateOptions, p doctor.Program) (*Validation, error) {
 		h.idMaps(ideal)
 		h.sysctls(ideal)
 		h.seccomp(ideal)
+		h.memoryPolicy(ideal)
 		h.limits()
 		h.cgroup()
 	}

@@ -259,6 +259,14 @@ func (h *hostCheck) seccomp(p *plan.Plan) {
 	}
 }
 
+// memoryPolicy sets the policy, for a thread that ends then.
+func (h *hostCheck) memoryPolicy(p *plan.Plan) {
+	if err := onThread(p.Init.Credentials.SetMemoryPolicy); err != nil {
+		const at = "linux.memoryPolicy"
+		h.d.Add(at, "%s", strings.TrimPrefix(err.Error(), at+": "))
+	}
+}
+
 // limits looks whether gourd may set the process's limits.
 func (h *hostCheck) limits() {
 	for i, l := range h.bundle.Spec.Process.Rlimits {

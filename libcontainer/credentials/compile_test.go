@@ -43,6 +43,13 @@ func TestCompileDefaults(t *testing.T) {
 	}
 }
 
+// memoryPolicy returns what gives a config this policy.
+func memoryPolicy(mode, nodes string, flags ...specs.MemoryPolicyFlagType) func(*specs.Process, *specs.Spec, *Env) {
+	return func(_ *specs.Process, s *specs.Spec, _ *Env) {
+		s.Linux = &specs.Linux{MemoryPolicy: &specs.LinuxMemoryPolicy{Mode: specs.MemoryPolicyModeType(mode), Nodes: nodes, Flags: flags}}
+	}
+}
+
 func TestCompileDefects(t *testing.T) {
 	userNS := func(s *specs.Spec, e *Env) {
 		e.NewUserNS = true
@@ -114,6 +121,20 @@ func TestCompileDefects(t *testing.T) {
 		{"personality", func(_ *specs.Process, s *specs.Spec, _ *Env) {
 			s.Linux = &specs.Linux{Personality: &specs.LinuxPersonality{Domain: "BSD", Flags: []specs.LinuxPersonalityFlag{"x"}}}
 		}, []string{`linux.personality.domain: "BSD"`, "linux.personality.flags: "}},
+		{"memory policy", memoryPolicy("MPOL_BIND", "0-3,7", "MPOL_F_STATIC_NODES", "MPOL_F_NUMA_BALANCING"), nil},
+		{"memory policies without nodes", memoryPolicy("MPOL_DEFAULT", ""), nil},
+		{"preferred", memoryPolicy("MPOL_PREFERRED", "1", "MPOL_F_RELATIVE_NODES"), nil},
+		{"preferred, here", memoryPolicy("MPOL_PREFERRED", ""), nil},
+		{"no memory policy mode", memoryPolicy("", "0"), []string{"linux.memoryPolicy.mode: missing: it is one of MPOL_DEFAULT, "}},
+		{"odd memory policy", memoryPolicy("INTERLEAVE", "0-", "MPOL_F_STATIC_NODES", "x"),
+			[]string{`linux.memoryPolicy.mode: "INTERLEAVE" is not`, `linux.memoryPolicy.nodes: "0-" is not a list of memory nodes like 0-3,7: `, `linux.memoryPolicy.flags[1]: "x" is not`}},
+		{"memory nodes without end", memoryPolicy("MPOL_BIND", "0-9876543210"), []string{`linux.memoryPolicy.nodes: "0-9876543210"`}},
+		{"memory nodes missing", memoryPolicy("MPOL_INTERLEAVE", ""), []string{"linux.memoryPolicy.nodes: missing: MPOL_INTERLEAVE needs"}},
+		{"memory nodes for none", memoryPolicy("MPOL_LOCAL", "0", "MPOL_F_STATIC_NODES"),
+			[]string{"linux.memoryPolicy.nodes: MPOL_LOCAL takes none", "linux.memoryPolicy.flags: MPOL_LOCAL has no nodes"}},
+		{"preferred without nodes", memoryPolicy("MPOL_PREFERRED", "", "MPOL_F_STATIC_NODES"), []string{"linux.memoryPolicy.flags: MPOL_PREFERRED without nodes"}},
+		{"static and relative", memoryPolicy("MPOL_BIND", "0", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"), []string{"linux.memoryPolicy.flags: MPOL_F_STATIC_NODES and"}},
+		{"balancing of another mode", memoryPolicy("MPOL_INTERLEAVE", "0", "MPOL_F_NUMA_BALANCING"), []string{"linux.memoryPolicy.flags: MPOL_F_NUMA_BALANCING is for"}},
 		{"no LSM", func(p *specs.Process, _ *specs.Spec, _ *Env) {
 			p.ApparmorProfile, p.SelinuxLabel = "docker-default", "a:b:c:s0"
 		},

@@ -70,13 +70,15 @@ type Plan struct {
 	Scheduler   *Scheduler
 	IOPriority  *IOPriority
 	Personality *uint32 // of personality(2)
+	// MemoryPolicy is nil where that of gourd is inherited.
+	MemoryPolicy *MemoryPolicy
 
 	Keyring         string // name of the new session keyring; "" for none
 	AppArmorProfile string
 	SELinuxLabel    string
 }
 
-// Compile turns process, and linux.personality, into a Plan. It adds a defect
+// Compile turns process, linux.personality and linux.memoryPolicy into a Plan. It adds a defect
 // for what is invalid and cannot be done, and returns a warning for each
 // capability that cannot be granted: with those the container runs without, as
 // config.md has it. A nil process is spec.Check's defect and gives no Plan.
@@ -119,6 +121,7 @@ func Compile(p *specs.Process, s *specs.Spec, e Env, d *defect.List) (Plan, []st
 	plan.IOPriority = compileIOPriority(p.IOPriority, d)
 	if s != nil && s.Linux != nil {
 		plan.Personality = compilePersonality(s.Linux.Personality, d)
+		plan.MemoryPolicy = compileMemoryPolicy(s.Linux.MemoryPolicy, d)
 	}
 	if !e.NoNewKeyring {
 		plan.Keyring = "_ses." + e.ID

@@ -150,8 +150,8 @@ func compilePersonality(p *specs.LinuxPersonality, d *defect.List) *uint32 {
 	return &domain
 }
 
-// setScheduling sets scheduler, I/O priority and personality of the calling
-// thread; the first two may need CAP_SYS_NICE in the initial user namespace.
+// setScheduling sets scheduler, I/O priority, personality and memory policy of
+// the calling thread; the first two may need CAP_SYS_NICE in the initial user namespace.
 func (p *Plan) setScheduling() error {
 	if s := p.Scheduler; s != nil {
 		err := unix.SchedSetAttr(0, &unix.SchedAttr{
@@ -175,5 +175,5 @@ func (p *Plan) setScheduling() error {
 			return fmt.Errorf("linux.personality: set %#x: %w", *p.Personality, err)
 		}
 	}
-	return nil
+	return p.SetMemoryPolicy()
 }

@@ -67,4 +67,10 @@ func (r *report) kernel() {
 	default:
 		r.there("executable memfds", "vm.memfd_noexec allows them", "gourd keeps its binary from containers in one")
 	}
+	const means = "linux.memoryPolicy chooses among them"
+	if nodes := word("/sys/devices/system/node/has_memory"); nodes != "" {
+		r.there("memory nodes", nodes, means)
+	} else {
+		r.missing("memory nodes", "the kernel tells of none in /sys/devices/system/node", means, "use a kernel with CONFIG_NUMA, if a config has a memory policy")
+	}
 }

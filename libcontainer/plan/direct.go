@@ -111,11 +111,7 @@ func (d *direct) hostSide() {
 			nsenter.Errnos(unix.ENOSYS)
 	}
 	if cpus := d.e.CPUs; cpus != nil {
-		words := make([]uint64, len(cpus))
-		for i := range cpus {
-			words[i] = uint64(cpus[i])
-		}
-		d.t.Call("set the CPUs to run on", unix.SYS_SCHED_SETAFFINITY, num(0), num(8*len(words)), d.t.Words(words...))
+		d.t.Call("set the CPUs to run on", unix.SYS_SCHED_SETAFFINITY, num(0), num(8*len(cpus)), d.bits(cpus))
 	}
 	if profile := d.c.AppArmorProfile; profile != "" {
 		text := "exec " + profile
@@ -124,6 +120,15 @@ func (d *direct) hostSide() {
 			d.t.String("/proc/thread-self/attr/apparmor/exec"), num(unix.O_WRONLY|unix.O_CLOEXEC)).Save = fd
 		d.t.Call("set the AppArmor profile "+profile, unix.SYS_WRITE, fd.Value(), d.t.Bytes(text), num(len(text)))
 	}
+}
+
+// bits puts a set of numbers where the kernel reads it.
+func (d *direct) bits(set *unix.CPUSet) nsenter.Arg {
+	words := make([]uint64, len(set))
+	for i := range set {
+		words[i] = uint64(set[i])
+	}
+	return d.t.Words(words...)
 }
 
 // scheduling is credentials.Plan.setScheduling.
@@ -139,6 +144,13 @@ func (d *direct) scheduling() {
 	}
 	if p := d.c.Personality; p != nil {
 		d.t.Call("set the personality", unix.SYS_PERSONALITY, id(*p))
+	}
+	if m := d.c.MemoryPolicy; m != nil {
+		nodes, size := num(0), num(0)
+		if m.Nodes != nil {
+			nodes, size = d.bits(m.Nodes), num(credentials.MaxNode)
+		}
+		d.t.Call("set the memory policy", unix.SYS_SET_MEMPOLICY, id(m.Mode), nodes, size)
 	}
 }
 

@@ -49,7 +49,7 @@ func TestDirectOrder(t *testing.T) {
 		{"full", Exec{
 			Credentials: credentials.Plan{
 				Args: []string{"prog"}, Cwd: "/srv", Env: []string{"PATH=/a:/b"}, Keyring: "_ses.c", AppArmorProfile: "prof",
-				Scheduler: &credentials.Scheduler{}, IOPriority: &credentials.IOPriority{}, Personality: new(uint32),
+				Scheduler: &credentials.Scheduler{}, IOPriority: &credentials.IOPriority{}, Personality: new(uint32), MemoryPolicy: &credentials.MemoryPolicy{Nodes: new(unix.CPUSet)},
 				NoNewPrivileges: true, Rlimits: []credentials.Rlimit{{Resource: unix.RLIMIT_CORE}},
 				Capabilities: credentials.Capabilities{LastCap: 3, Ambient: 2, Inheritable: 2, Permitted: 2, Bounding: 2},
 			},
@@ -57,7 +57,7 @@ func TestDirectOrder(t *testing.T) {
 			CPUs:    new(unix.CPUSet),
 		}, DirectFiles{Own: []int{1}},
 			"join the session keyring\nset the CPUs to run on\nopen the exec attribute of AppArmor\nset the AppArmor profile prof\n" +
-				begin + "give a standard stream to the user\nset the scheduler\nset the I/O priority\nset the personality\n" +
+				begin + "give a standard stream to the user\nset the scheduler\nset the I/O priority\nset the personality\nset the memory policy\n" +
 				set + "raise an ambient capability\n" + again + "set no_new_privs\nset a limit\n" +
 				try("/a/prog", filter) + try("/b/prog", filter) + "find the program prog"},
 	} {

@@ -31,6 +31,7 @@ type ForExec struct {
 	NoSetgroups  bool // that namespace was made without setgroups(2)
 	NoNewKeyring bool
 	Personality  *specs.LinuxPersonality
+	MemoryPolicy *specs.LinuxMemoryPolicy
 	Seccomp      *seccomp.Program
 	Checkpoint   ForCheckpoint
 }
@@ -59,6 +60,7 @@ func forExec(s *specs.Spec, e *Enter, in *Init, o *Options) ForExec {
 		NoSetgroups:  e.DenySetgroups,
 		NoNewKeyring: o.NoNewKeyring,
 		Personality:  s.Linux.Personality,
+		MemoryPolicy: s.Linux.MemoryPolicy,
 		Seccomp:      in.Seccomp,
 	}
 	k.Checkpoint = ForCheckpoint{External: in.Rootfs.External(), Joined: e.Joined()}
@@ -158,7 +160,9 @@ func (k *ForExec) BuildExec(process *specs.Process, facts *host.Facts, o ExecOpt
 	e := &ExecPlan{Namespaces: uintptr(k.Namespaces &^ unix.CLONE_NEWNS)}
 	in := &e.Exec
 	in.Credentials, e.Warnings = credentials.Compile(&p,
-		&specs.Spec{Linux: &specs.Linux{UIDMappings: k.UIDMappings, GIDMappings: k.GIDMappings, Personality: k.Personality}},
+		&specs.Spec{Linux: &specs.Linux{
+			UIDMappings: k.UIDMappings, GIDMappings: k.GIDMappings, Personality: k.Personality, MemoryPolicy: k.MemoryPolicy,
+		}},
 		credentials.Env{
 			Bounding:        facts.Bounding,
 			LastCap:         facts.LastCap,

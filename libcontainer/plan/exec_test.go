@@ -29,11 +29,12 @@ func newForExec() ForExec {
 			IOPriority:      &specs.LinuxIOPriority{Class: specs.IOPRIO_CLASS_BE, Priority: 3},
 			ExecCPUAffinity: &specs.CPUAffinity{Initial: "0", Final: "0-1"},
 		},
-		Namespaces:  unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUSER,
-		NewUserNS:   true,
-		UIDMappings: []specs.LinuxIDMapping{{ContainerID: 0, HostID: 1000, Size: 100}},
-		GIDMappings: []specs.LinuxIDMapping{{ContainerID: 0, HostID: 1000, Size: 100}},
-		Personality: &specs.LinuxPersonality{Domain: specs.PerLinux32},
+		Namespaces:   unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUSER,
+		NewUserNS:    true,
+		UIDMappings:  []specs.LinuxIDMapping{{ContainerID: 0, HostID: 1000, Size: 100}},
+		GIDMappings:  []specs.LinuxIDMapping{{ContainerID: 0, HostID: 1000, Size: 100}},
+		Personality:  &specs.LinuxPersonality{Domain: specs.PerLinux32},
+		MemoryPolicy: &specs.LinuxMemoryPolicy{Mode: specs.MpolBind, Nodes: "0-1", Flags: []specs.MemoryPolicyFlagType{specs.MpolFStaticNodes}},
 		Seccomp: &seccomp.Program{Flags: 2, Filter: []seccomp.Instruction{
 			{Code: 0x20, Jt: 1, Jf: 2, K: 0x0a0a0a0a}, {Code: 0x06, K: 0x7fff0000},
 		}},
@@ -110,7 +111,7 @@ func TestBuildExecTakesTheContainersOwnForWhatIsUnset(t *testing.T) {
 	}
 	c := p.Exec.Credentials
 	if c.Capabilities.Bounding != 1<<unix.CAP_KILL || len(c.Rlimits) != 1 || *c.OOMScoreAdj != 5 ||
-		c.Scheduler == nil || c.IOPriority == nil || c.Personality == nil {
+		c.Scheduler == nil || c.IOPriority == nil || c.Personality == nil || c.MemoryPolicy == nil {
 		t.Errorf("credentials are %+v", c)
 	}
 	// But not for who it is, where, and with what environment.

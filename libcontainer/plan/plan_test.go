@@ -64,6 +64,7 @@ func TestInitIsPlainData(t *testing.T) {
 			{Names: []string{"mkdir"}, Action: specs.ActErrno},
 		}}
 		s.Linux.Sysctl = map[string]string{"net.ipv4.ip_forward": "1"}
+		s.Linux.MemoryPolicy = &specs.LinuxMemoryPolicy{Mode: specs.MpolBind, Nodes: "0,64"}
 		s.Annotations = map[string]string{"a": "b"}
 	})
 	p, err := Build(b, rootFacts, testOptions)

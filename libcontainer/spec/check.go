@@ -49,9 +49,6 @@ func Check(s *specs.Spec, d *defect.List) {
 	if l.IntelRdt != nil {
 		d.Add("linux.intelRdt", notYet)
 	}
-	if l.MemoryPolicy != nil {
-		d.Add("linux.memoryPolicy", notYet)
-	}
 }
 
 // notYet is the problem of a valid property that gourd does not do yet.

@@ -72,7 +72,6 @@ func TestCheck(t *testing.T) {
 			[]string{"process.execCPUAffinity.initial: ", "process.execCPUAffinity.final: "}},
 		{"empty annotation key", func(s *specs.Spec) { s.Annotations = map[string]string{"": "x"} }, []string{"annotations: a key is"}},
 		{"intelRdt", func(s *specs.Spec) { s.Linux.IntelRdt = &specs.LinuxIntelRdt{} }, []string{"linux.intelRdt: gourd does not"}},
-		{"memory policy", func(s *specs.Spec) { s.Linux.MemoryPolicy = &specs.LinuxMemoryPolicy{} }, []string{"linux.memoryPolicy: gourd does not"}},
 
 		{"no mount namespace", func(s *specs.Spec) { drop(s, specs.MountNamespace) }, []string{"linux.namespaces: there is no mount"}},
 		{"joined mount namespace", func(s *specs.Spec) {
