@@ -212,8 +212,6 @@ func TestErrors(t *testing.T) {
 		{[]string{"update", "--cpu-share=-1", "web"}, `update: --cpu-share: "-1" is not a number from 0 on`},
 		{[]string{"update", "--blkio-weight", "70000", "web"}, `update: --blkio-weight: "70000" is too large`},
 		{[]string{"update", "--kernel-memory", "lots", "web"}, `update: --kernel-memory: "lots" is not a size`},
-		{[]string{"update", "--l3-cache-schema", "L3:0=f", "web"}, `update: --l3-cache-schema: "L3:0=f": gourd has no Intel RDT`},
-		{[]string{"update", "--resources", "/nonexistent", "--mem-bw-schema", "MB:0=20", "web"}, `update: --mem-bw-schema: `},
 		{[]string{"update", "--resources", "/nonexistent", "web"}, "update --resources: open /nonexistent: no such file or directory"},
 		{[]string{"update", "--resources=/dev/null", "web"}, "update --resources: line 1, column 1: an object is expected"},
 		{[]string{"events", "--interval", "0", "web"}, "duration interval must be greater than 0"},

@@ -29,7 +29,7 @@ func updateVerb() *verb {
 			"--resources takes all that linux.resources of config.json has, in the same form, devices and huge\n" +
 			"pages too. Limits of single devices and page sizes, and unified files, are replaced one by one.\n" +
 			"Device rules come after those that are in force; a list that begins with a rule for all devices\n" +
-			"replaces them. The other options are then not looked at.",
+			"replaces them. The other options are then not looked at, but for those of resctrl.",
 		example: "gourd update --memory 256M --pids-limit 100 web\ngourd update --resources limits.json web",
 		flags: func() []cli.Flag {
 			list := []cli.Flag{
@@ -38,7 +38,9 @@ func updateVerb() *verb {
 			for _, f := range limitFlags() {
 				list = append(list, &cli.StringFlag{Name: f.name, Usage: f.usage, Hidden: f.hidden})
 			}
-			return list
+			return append(list,
+				&cli.StringFlag{Name: "l3-cache-schema", Usage: "what its group in resctrl has of the caches, `SCHEMA` such as L3:0=ff;1=f (needs linux.intelRdt)"},
+				&cli.StringFlag{Name: "mem-bw-schema", Usage: "what it has of the memory bandwidth, `SCHEMA` such as MB:0=50 (needs linux.intelRdt)"})
 		},
 		operandKinds: []operand{operandContainer},
 		min:          1, max: 1,
@@ -89,8 +91,6 @@ func limitFlags() []limitFlag {
 			return &r.Pids.Limit
 		})},
 		{name: "cpu-idle", path: "cpu.idle", usage: "run only where nobody else wants to: `N` is 1, or 0", set: signed(func(r *specs.LinuxResources) **int64 { return &cpuOf(r).Idle })},
-		{name: "l3-cache-schema", usage: "refused: intelRdt is not built (`SCHEMA`)", set: noRDT},
-		{name: "mem-bw-schema", usage: "refused: intelRdt is not built (`SCHEMA`)", set: noRDT},
 	}
 }
 
@@ -128,10 +128,15 @@ func updateOptions(c *cli.Context, stdin io.Reader, log *slog.Logger) (o libcont
 			return o, fmt.Errorf("update: --%s: %w", f.name, err)
 		}
 	}
-	if file == "" {
-		return libcontainer.UpdateOptions{Resources: r, Name: limitName}, nil
+	o = libcontainer.UpdateOptions{
+		Resources: r, Name: limitName,
+		// Not of linux.resources: they go with --resources too.
+		L3CacheSchema: c.String("l3-cache-schema"), MemBwSchema: c.String("mem-bw-schema"),
 	}
-	o = libcontainer.UpdateOptions{Flag: "--resources", Name: inResources}
+	if file == "" {
+		return o, nil
+	}
+	o.Flag, o.Name = "--resources", inResources
 	o.Resources, err = readResources(file, stdin)
 	return o, spec.In("update --resources", err)
 }
@@ -279,8 +284,4 @@ func obsolete(s string) error {
 		return err
 	}
 	return &obsoleteError{}
-}
-
-func noRDT(_ *specs.LinuxResources, s string) error {
-	return fmt.Errorf("%q: gourd has no Intel RDT (linux.intelRdt is not built yet)", s)
 }

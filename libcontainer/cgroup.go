@@ -2,7 +2,9 @@ package libcontainer
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
+	"strings"
 
 	"github.com/gourd-oci/gourd/cgroups"
 	"github.com/gourd-oci/gourd/cgroups/systemd"
@@ -10,6 +12,7 @@ import (
 	"github.com/gourd-oci/gourd/internal/trace"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
 	"github.com/gourd-oci/gourd/libcontainer/state"
+	"github.com/gourd-oci/gourd/resctrl"
 )
 
 // home is the cgroup of a container in the making. The fs manager makes it
@@ -31,14 +34,21 @@ func cgroupNote(p *cgroups.Plan) string {
 	return filepath.Join(p.Root, p.Path)
 }
 
-// removeNoted removes the cgroup that a create was about to make for the state
+// removeNoted removes what a create was about to make beyond the state
 // directory, or has made, when it was killed.
 func removeNoted(dir *state.Dir) error {
-	cgroup, err := dir.Note()
-	if err != nil || cgroup == "" {
+	text, err := dir.Note()
+	if err != nil {
 		return err
 	}
-	return cgroups.RemoveHalfMade(cgroup, dir.Path())
+	cgroup, groups, _ := strings.Cut(text, "\n")
+	if cgroup != "" {
+		err = cgroups.RemoveHalfMade(cgroup, dir.Path())
+	}
+	if groups != "" {
+		err = errors.Join(err, resctrl.RemoveGroups(strings.Split(groups, "\n")))
+	}
+	return err
 }
 
 // makeHome makes the cgroup of p or, with systemd, connects to who will.

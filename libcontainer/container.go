@@ -18,6 +18,7 @@ import (
 	"github.com/gourd-oci/gourd/libcontainer/plan"
 	"github.com/gourd-oci/gourd/libcontainer/spec"
 	"github.com/gourd-oci/gourd/libcontainer/state"
+	"github.com/gourd-oci/gourd/resctrl"
 )
 
 // Container is a container that has a state directory and a record in it.
@@ -31,8 +32,9 @@ type Container struct {
 // kept is what create knew of the config and the later verbs need: the config
 // itself is not read again, for it may have changed.
 type kept struct {
-	Cgroup     cgroups.Record // the cgroup that gourd made or took
-	PrivatePID bool           // the container has its own pid namespace
+	Cgroup     cgroups.Record  // the cgroup that gourd made or took
+	Resctrl    *resctrl.Record `json:",omitempty"` // its group in resctrl; nil: none
+	PrivatePID bool            // the container has its own pid namespace
 	Hooks      laterHooks
 }
 

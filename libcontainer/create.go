@@ -26,6 +26,7 @@ import (
 	"github.com/gourd-oci/gourd/libcontainer/spec"
 	"github.com/gourd-oci/gourd/libcontainer/state"
 	"github.com/gourd-oci/gourd/nsenter"
+	"github.com/gourd-oci/gourd/resctrl"
 )
 
 // CreateOptions is what the command line says of a new container.
@@ -127,12 +128,16 @@ func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err er
 	}
 	defer cg.close()
 
-	child, err := enter(o, p, f, cg, &undo) // a process in its namespaces and its cgroup, running init
+	group, err := resctrl.Create(p.Resctrl, &undo)
+	if err != nil {
+		return nil, err
+	}
+	child, err := enter(o, p, f, cg, group, &undo) // a process in its namespaces and its cgroup, running init
 	if err != nil {
 		return nil, err
 	}
 	p.Init.Rootfs.PlaceCgroup(cg.Record().Path)
-	c := &Container{dir: dir, kept: keep(p, cg.Cgroup)}
+	c := &Container{dir: dir, kept: keep(p, cg.Cgroup, group)}
 	if err := grant(p, child.PID); err != nil {
 		return nil, err
 	}
@@ -207,6 +212,9 @@ func compile(o *CreateOptions, foreground bool) (*plan.Plan, error) {
 	if po.HostNetwork, err = joinsOwnNetwork(b.Spec); err != nil {
 		return nil, err
 	}
+	if po.Resctrl, err = findResctrl(b.Spec); err != nil {
+		return nil, err
+	}
 	p, err := plan.Build(b, facts, po)
 	if err != nil {
 		return nil, err
@@ -240,7 +248,7 @@ func joinsOwnNetwork(s *specs.Spec) (bool, error) {
 }
 
 // enter starts init in its namespaces and its cgroup.
-func enter(o *CreateOptions, p *plan.Plan, f *files, cg *home, undo *cleanup.Stack) (*nsenter.Child, error) {
+func enter(o *CreateOptions, p *plan.Plan, f *files, cg *home, group *resctrl.Record, undo *cleanup.Stack) (*nsenter.Child, error) {
 	defer trace.Begin("start init in its namespaces").End()
 	exe, err := nsenter.Self(p.Enter.Joins(unix.CLONE_NEWUSER) != nil || p.Enter.Joins(unix.CLONE_NEWPID) != nil)
 	if err != nil {
@@ -260,7 +268,7 @@ func enter(o *CreateOptions, p *plan.Plan, f *files, cg *home, undo *cleanup.Sta
 		Keep:          []int{int(f.init.Fd())},
 		Stdio:         [3]int{-1, -1, -1},
 
-		BeforeUnshareCgroup: cg.around(),
+		BeforeUnshareCgroup: whileWaiting(cg.around(), joinGroup(group)),
 	}
 	if p.Enter.New&unix.CLONE_NEWUSER != 0 {
 		r.UIDMaps, r.GIDMaps = p.Enter.UIDMaps, p.Enter.GIDMaps
@@ -313,9 +321,10 @@ func annotations(list []plan.Annotation) map[string]string {
 }
 
 // keep picks from the plan what the later verbs need.
-func keep(p *plan.Plan, cg *cgroups.Cgroup) kept {
+func keep(p *plan.Plan, cg *cgroups.Cgroup, group *resctrl.Record) kept {
 	k := kept{
 		Cgroup:     cg.Record(),
+		Resctrl:    group,
 		PrivatePID: p.Enter.New&unix.CLONE_NEWPID != 0,
 		Hooks: laterHooks{
 			Poststart:      p.Hooks.Poststart,

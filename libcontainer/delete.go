@@ -90,7 +90,7 @@ func (c *Container) delete(o DeleteOptions) error {
 	return c.remove(log)
 }
 
-// remove takes away the cgroup and the state directory and runs the poststop
+// remove takes away the cgroup, the groups in resctrl and the state directory and runs the poststop
 // hooks, which the spec wants after everything else.
 func (c *Container) remove(log *slog.Logger) error {
 	defer trace.Begin("remove the container").End()
@@ -103,6 +103,9 @@ func (c *Container) remove(log *slog.Logger) error {
 		log.Warn(err.Error())
 	}
 	if err := cg.Remove(); err != nil {
+		return err
+	}
+	if err := c.kept.Resctrl.Remove(); err != nil {
 		return err
 	}
 	if err := c.dir.Remove(); err != nil {

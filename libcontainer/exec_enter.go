@@ -187,6 +187,7 @@ func (c *Container) join(o *ExecOptions, p *plan.ExecPlan, f *execFiles, r nsent
 // of the user's systemd: that systemd has the waiting child moved then.
 func (c *Container) birth(cpus *unix.CPUSet, r nsenter.Request, cgroup cgroupDir) (*nsenter.Child, error) {
 	r.CgroupFD = cgroup.fd()
+	r.BeforeUnshareCgroup = whileWaiting(joinGroup(c.kept.Resctrl))
 	child, err := startOn(cpus, r)
 	if !errors.Is(err, unix.EACCES) || cgroup.file == nil || !c.kept.Cgroup.User {
 		return child, err
@@ -198,9 +199,10 @@ func (c *Container) birth(cpus *unix.CPUSet, r nsenter.Request, cgroup cgroupDir
 	}
 	defer manager.Close()
 	r.CgroupFD = -1
-	r.BeforeUnshareCgroup = func(pid int) error {
+	attach := func(pid int) error {
 		return manager.Attach(ctx, &c.kept.Cgroup, cgroup.file.Name(), pid)
 	}
+	r.BeforeUnshareCgroup = whileWaiting(attach, joinGroup(c.kept.Resctrl))
 	return startOn(cpus, r)
 }
 

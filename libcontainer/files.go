@@ -63,7 +63,7 @@ func openFiles(o *CreateOptions, p *plan.Plan, dir *state.Dir, take func() (*os.
 	if f.notify, err = notify.Listen(dir.Path()); err != nil {
 		return f, err
 	}
-	if f.gate, err = dir.MakeGate(cgroupNote(&p.Cgroup)); err != nil {
+	if f.gate, err = dir.MakeGate(note(p)); err != nil {
 		return f, err
 	}
 	f.conn, f.init, err = protocol.Pair()

@@ -17,6 +17,7 @@ import (
 	"github.com/gourd-oci/gourd/libcontainer/rootfs"
 	"github.com/gourd-oci/gourd/libcontainer/state"
 	"github.com/gourd-oci/gourd/nsenter"
+	"github.com/gourd-oci/gourd/resctrl"
 )
 
 // RestoreOptions is what the command line says of a restore.
@@ -94,6 +95,9 @@ func restore(o *RestoreOptions, take func() (*os.File, error)) (_ *newborn, err 
 	if r.home, err = makeHome(&o.CreateOptions, p, &undo); err != nil {
 		return nil, err
 	}
+	if r.group, err = resctrl.Create(p.Resctrl, &undo); err != nil {
+		return nil, err
+	}
 	giveBack, err := keepCgroupOptions(log)
 	if err != nil {
 		return nil, err
@@ -140,6 +144,7 @@ type restoration struct {
 	dir      *state.Dir
 	dirs     *images
 	home     *home
+	group    *resctrl.Record
 	console  *os.File // where the terminal goes; nil: no terminal
 	terminal bool     // it has gone there
 	criu     *criu.Process
@@ -273,8 +278,8 @@ func (r *restoration) start() error {
 	if err != nil {
 		return err
 	}
-	if around := r.home.around(); around != nil {
-		return around(r.criu.PID())
+	if move := whileWaiting(r.home.around(), joinGroup(r.group)); move != nil {
+		return move(r.criu.PID()) // what it forks is there too
 	}
 	return nil
 }
@@ -437,7 +442,7 @@ func (r *restoration) born(pid int) error {
 			return fmt.Errorf("open a pidfd of the restored init (pid %d): %w", pid, err)
 		}
 		r.init = &nsenter.Child{PID: pid, PIDFD: os.NewFile(uintptr(fd), "pidfd of init")}
-		r.c = &Container{dir: r.dir, kept: keep(r.plan, r.home.Cgroup)}
+		r.c = &Container{dir: r.dir, kept: keep(r.plan, r.home.Cgroup, r.group)}
 		if err := r.c.record(&r.options.CreateOptions, r.plan, pid); err != nil {
 			return err
 		}

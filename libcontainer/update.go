@@ -2,6 +2,7 @@ package libcontainer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -18,6 +19,9 @@ import (
 type UpdateOptions struct {
 	// Resources is what is to change; what it does not name stays.
 	Resources *specs.LinuxResources
+	// L3CacheSchema and MemBwSchema are lines for the container's group in
+	// resctrl; "" leaves what it has.
+	L3CacheSchema, MemBwSchema string
 	// Flag is the flag that Resources came with, "" if each limit has its own.
 	// Name is what a JSON path of the config is called there. Errors say so.
 	Flag string
@@ -46,7 +50,16 @@ func (c *Container) Update(ctx context.Context, o UpdateOptions) error {
 	if err != nil {
 		return err
 	}
+	lines, err := o.schemes()
+	if err != nil {
+		return err
+	}
+	back, err := c.updateGroup(lines)
+	if err != nil {
+		return fmt.Errorf("update container %q: %w", c.rec.ID, err)
+	}
 	if err := c.change(ctx, &changes); err != nil {
+		err = errors.Join(err, back())
 		if stopped := c.mayUpdate(); stopped != nil { // while it was at it
 			return stopped
 		}

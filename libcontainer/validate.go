@@ -53,7 +53,7 @@ func Validate(o CreateOptions, p doctor.Program) (*Validation, error) {
 		return nil, err
 	}
 	best := host.Facts{InitialUserNS: true, Bounding: ^uint64(0), LastCap: facts.LastCap, AppArmor: true, SELinux: true}
-	po := plan.Options{ID: o.ID, CgroupManager: o.CgroupManager, CgroupRoot: "/sys/fs/cgroup", CgroupOwn: "/user/gourd"}
+	po := plan.Options{ID: o.ID, CgroupManager: o.CgroupManager, CgroupRoot: "/sys/fs/cgroup", CgroupOwn: "/user/gourd", Resctrl: "/sys/fs/resctrl"}
 	ideal, err := build(b, &best, po, &v.Defects)
 	if err != nil {
 		return nil, err
@@ -64,6 +64,9 @@ func Validate(o CreateOptions, p doctor.Program) (*Validation, error) {
 		if po.CgroupRoot, po.CgroupOwn, err = cgroups.Find(); err != nil {
 			return nil, err
 		}
+	}
+	if po.Resctrl, err = findResctrl(b.Spec); err != nil {
+		return nil, err
 	}
 	if po.HostNetwork, err = joinsOwnNetwork(b.Spec); err != nil {
 		return nil, err
@@ -86,6 +89,7 @@ func Validate(o CreateOptions, p doctor.Program) (*Validation, error) {
 	h.mounts()
 	h.hooks()
 	h.netDevices(real)
+	h.resctrl(real)
 	if ideal != nil {
 		h.executable(ideal)
 		h.idMaps(ideal)

@@ -232,6 +232,21 @@ func (h *hostCheck) netDevices(p *plan.Plan) {
 	}
 }
 
+// resctrl looks for a group that is to be there, and at what it has, or whether
+// one can be made.
+func (h *hostCheck) resctrl(p *plan.Plan) {
+	const at = "linux.intelRdt"
+	if p == nil || p.Resctrl == nil {
+		return // or a defect
+	}
+	if _, err := p.Resctrl.Check(h.d); err != nil {
+		h.d.Add(at, "%s", strings.TrimPrefix(err.Error(), at+": "))
+	}
+	if err := unix.Access(p.Resctrl.Root, unix.W_OK); err != nil {
+		h.d.Add(at, "no group can be made in %s: %v", p.Resctrl.Root, err)
+	}
+}
+
 // sysctls looks whether the kernel has them.
 func (h *hostCheck) sysctls(p *plan.Plan) {
 	for _, s := range p.Init.Rootfs.Sysctls {

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gourd-oci/gourd/internal/linux"
+	"github.com/gourd-oci/gourd/resctrl"
 )
 
 // types are the filesystems that configs ask for.
@@ -45,6 +46,25 @@ func (r *report) filesystems() {
 	default:
 		unix.Close(fd)
 		r.there("private procfs", "can be had", means)
+	}
+	r.resctrl()
+}
+
+// resctrl looks for the filesystem of linux.intelRdt, which is to be mounted by
+// whoever runs the host.
+func (r *report) resctrl() {
+	const means = "containers can have their part of the caches and of the memory bandwidth (linux.intelRdt)"
+	root, err := resctrl.Find()
+	known, _ := os.ReadFile("/proc/filesystems")
+	switch {
+	case err != nil:
+		r.missing("resctrl", err.Error(), means, "see why")
+	case root != "":
+		r.there("resctrl", "mounted at "+root, means)
+	case slices.Contains(strings.Fields(string(known)), "resctrl"):
+		r.restricted("resctrl", "not mounted", means, "mount -t resctrl resctrl /sys/fs/resctrl")
+	default:
+		r.missing("resctrl", "not in /proc/filesystems: neither every processor has it, nor every kernel", means, "nothing, unless a config has linux.intelRdt: then a processor with RDT (or AMD QoS, or MPAM) and a kernel with CONFIG_X86_CPU_RESCTRL or its like")
 	}
 }
 

@@ -72,7 +72,7 @@ func linux() *features.Linux {
 		},
 		Apparmor:        &features.Apparmor{Enabled: yes()},
 		Selinux:         &features.Selinux{Enabled: yes()},
-		IntelRdt:        &features.IntelRdt{Enabled: no(), Schemata: no(), Monitoring: no()},
+		IntelRdt:        &features.IntelRdt{Enabled: yes(), Schemata: yes(), Monitoring: yes()},
 		MemoryPolicy:    &features.MemoryPolicy{Modes: credentials.MemoryPolicyModes(), Flags: credentials.MemoryPolicyFlags()},
 		MountExtensions: &features.MountExtensions{IDMap: &features.IDMap{Enabled: yes()}},
 		NetDevices:      &features.NetDevices{Enabled: yes()},

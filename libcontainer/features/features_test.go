@@ -16,6 +16,7 @@ import (
 	"github.com/gourd-oci/gourd/libcontainer/netdevices"
 	"github.com/gourd-oci/gourd/libcontainer/rootfs"
 	"github.com/gourd-oci/gourd/libcontainer/spec"
+	"github.com/gourd-oci/gourd/resctrl"
 	"github.com/gourd-oci/gourd/seccomp"
 )
 
@@ -220,11 +221,6 @@ func TestMemoryPolicy(t *testing.T) {
 // missing must be refused by its JSON path, and what is told to be there must not.
 func TestYesAndNo(t *testing.T) {
 	l := Supported("", "").Linux
-	check := func(linux specs.Linux, path string) defect.List {
-		var d defect.List
-		spec.Check(&specs.Spec{Linux: &linux}, &d)
-		return defectsAt(d, path)
-	}
 	cgroup := func(r *specs.LinuxResources, e cgroups.Env) (d defect.List) {
 		e.ID = "x"
 		cgroups.Compile(r, e, &d)
@@ -246,6 +242,10 @@ func TestYesAndNo(t *testing.T) {
 		}}}, rootfs.Env{Bundle: "/b", HostUserNS: true}, &d)
 		return defectsAt(d, "mounts")
 	}
+	rdt := func(r specs.LinuxIntelRdt) (d defect.List) {
+		resctrl.Compile(&r, resctrl.Env{Root: "/sys/fs/resctrl", ID: "x"}, &d)
+		return d
+	}
 	netDevices := func() (d defect.List) {
 		netdevices.Compile(map[string]specs.LinuxNetDevice{"eth9": {}}, netdevices.Env{Network: true}, &d)
 		return d
@@ -256,9 +256,9 @@ func TestYesAndNo(t *testing.T) {
 		defects defect.List
 	}{
 		{"netDevices", l.NetDevices.Enabled, netDevices()},
-		{"intelRdt", l.IntelRdt.Enabled, check(specs.Linux{IntelRdt: &specs.LinuxIntelRdt{}}, "linux.intelRdt")},
-		{"intelRdt.schemata", l.IntelRdt.Schemata, check(specs.Linux{IntelRdt: &specs.LinuxIntelRdt{Schemata: []string{"L3:0=f"}}}, "linux.intelRdt")},
-		{"intelRdt.monitoring", l.IntelRdt.Monitoring, check(specs.Linux{IntelRdt: &specs.LinuxIntelRdt{EnableMonitoring: true}}, "linux.intelRdt")},
+		{"intelRdt", l.IntelRdt.Enabled, rdt(specs.LinuxIntelRdt{})},
+		{"intelRdt.schemata", l.IntelRdt.Schemata, rdt(specs.LinuxIntelRdt{Schemata: []string{"L3:0=f"}})},
+		{"intelRdt.monitoring", l.IntelRdt.Monitoring, rdt(specs.LinuxIntelRdt{EnableMonitoring: true})},
 		{"idmap", l.MountExtensions.IDMap.Enabled, idmap()},
 		{"apparmor", l.Apparmor.Enabled, lsm(specs.Process{ApparmorProfile: "p"})},
 		{"selinux", l.Selinux.Enabled, lsm(specs.Process{SelinuxLabel: "a:b:c:d"})},

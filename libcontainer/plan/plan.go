@@ -23,6 +23,7 @@ import (
 	"github.com/gourd-oci/gourd/libcontainer/rootfs"
 	"github.com/gourd-oci/gourd/libcontainer/spec"
 	"github.com/gourd-oci/gourd/nsenter"
+	"github.com/gourd-oci/gourd/resctrl"
 	"github.com/gourd-oci/gourd/seccomp"
 )
 
@@ -37,6 +38,9 @@ type Options struct {
 	// CgroupRoot and CgroupOwn are where cgroup2 is mounted and gourd's own
 	// cgroup in it, as cgroups.Find tells; both are empty without cgroup2.
 	CgroupRoot, CgroupOwn string
+	// Resctrl is where resctrl is mounted; looked for only if the config asks for
+	// it.
+	Resctrl string
 	// PreserveFDs is how many fds from 3 on the process inherits.
 	PreserveFDs int
 	// ListenFDs is whether LISTEN_FDS is among the preserved ones: then the
@@ -53,6 +57,7 @@ type Options struct {
 type Plan struct {
 	Enter    Enter
 	Cgroup   cgroups.Plan
+	Resctrl  *resctrl.Plan `json:",omitempty"` // nil without linux.intelRdt
 	Hooks    hooks.Plan
 	Init     Init
 	Devices  []netdevices.Device // of the network, to be moved in
@@ -221,6 +226,9 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 	}, &d)
 	p.Warnings = append(p.Warnings, p.Cgroup.Warnings...)
 	p.Resources = s.Linux.Resources
+	if p.Resctrl = resctrl.Compile(s.Linux.IntelRdt, resctrl.Env{Root: o.Resctrl, ID: o.ID}, &d); p.Resctrl != nil {
+		p.Warnings = append(p.Warnings, b.OutdatedRDT()...)
+	}
 
 	in := &p.Init
 	in.RootfsPath = p.Rootfs

@@ -45,14 +45,7 @@ func Check(s *specs.Spec, d *defect.List) {
 	checkTimeOffsets(l, n, d)
 	checkName("hostname", s.Hostname, n, d)
 	checkName("domainname", s.Domainname, n, d)
-
-	if l.IntelRdt != nil {
-		d.Add("linux.intelRdt", notYet)
-	}
 }
-
-// notYet is the problem of a valid property that gourd does not do yet.
-const notYet = "gourd does not do this yet"
 
 // checkVersion accepts every release of major version 1, newer ones too: the
 // spec promises that they are compatible, and unknown properties are ignored.

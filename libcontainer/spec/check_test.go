@@ -71,7 +71,6 @@ func TestCheck(t *testing.T) {
 		{"exec affinity of no CPUs", func(s *specs.Spec) { s.Process.ExecCPUAffinity = &specs.CPUAffinity{Initial: "0-", Final: "all"} },
 			[]string{"process.execCPUAffinity.initial: ", "process.execCPUAffinity.final: "}},
 		{"empty annotation key", func(s *specs.Spec) { s.Annotations = map[string]string{"": "x"} }, []string{"annotations: a key is"}},
-		{"intelRdt", func(s *specs.Spec) { s.Linux.IntelRdt = &specs.LinuxIntelRdt{} }, []string{"linux.intelRdt: gourd does not"}},
 
 		{"no mount namespace", func(s *specs.Spec) { drop(s, specs.MountNamespace) }, []string{"linux.namespaces: there is no mount"}},
 		{"joined mount namespace", func(s *specs.Spec) {

@@ -79,6 +79,31 @@ func Load(dir string) (*Bundle, error) {
 	return &Bundle{Dir: resolved, Spec: s, Raw: raw}, nil
 }
 
+// OutdatedRDT returns a warning for each property of linux.intelRdt that was in
+// the spec from 1.1.0 to 1.2.1, and that no runtime ever did.
+func (b *Bundle) OutdatedRDT() (warnings []string) {
+	var old struct {
+		Linux struct {
+			IntelRdt struct {
+				EnableCMT bool `json:"enableCMT"`
+				EnableMBM bool `json:"enableMBM"`
+			} `json:"intelRdt"`
+		} `json:"linux"`
+	}
+	if DecodeInto(b.Raw, &old) != nil {
+		return nil
+	}
+	for _, p := range []struct {
+		name string
+		set  bool
+	}{{"enableCMT", old.Linux.IntelRdt.EnableCMT}, {"enableMBM", old.Linux.IntelRdt.EnableMBM}} {
+		if p.set {
+			warnings = append(warnings, "linux.intelRdt."+p.name+" is ignored: runtime-spec 1.3.0 has enableMonitoring in its place")
+		}
+	}
+	return warnings
+}
+
 // read returns the content of a regular file of at most maxConfig bytes.
 func read(path string) ([]byte, error) {
 	// O_NONBLOCK: a FIFO in the config's place must not hang gourd.

@@ -174,6 +174,7 @@ func commands() map[string]func(*testscript.TestScript, bool, []string) {
 		"console":   cmdConsole,
 		"pidfd":     cmdPidfd,
 		"agent":     cmdAgent,
+		"resctrl":   cmdResctrl,
 		"terminal":  cmdTerminal,
 	}
 }

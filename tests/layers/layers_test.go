@@ -26,7 +26,7 @@ var levels = []struct {
 		"internal/bornwith", "internal/trace", "internal/defect", "internal/cleanup", "internal/linux", "libcontainer/host",
 	}},
 	{"L1, the mechanisms", false, []string{
-		"nsenter", "cgroups", "seccomp", "hooks", "notify", "criu",
+		"nsenter", "cgroups", "seccomp", "hooks", "notify", "criu", "resctrl",
 		"libcontainer/spec", "libcontainer/rootfs", "libcontainer/credentials", "libcontainer/protocol", "libcontainer/netdevices",
 	}},
 	{"L2, the plan and the container's side", true, []string{

@@ -53,6 +53,7 @@ var notYet = []string{}
 //	[has:FEATURE]    the runtime has it (see notYet)
 //	[cgroup2:NAME]   the controller is there
 //	[cap:NAME]       the suite may use, and so give, CAP_NAME
+//	[fuse]           the suite may serve a filesystem
 //	[ns:NAME]        the kernel has this kind of namespace
 //	[lsm:NAME]       the security module is enabled: apparmor or selinux
 func (rt Runtime) Condition(cond string) (bool, error) {
@@ -79,6 +80,12 @@ func (rt Runtime) Condition(cond string) (bool, error) {
 		return hasCap(name)
 	case "lsm":
 		return hasLSM(name)
+	case "fuse":
+		f, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+		if err != nil {
+			return false, nil
+		}
+		return true, f.Close()
 	case "ns":
 		_, err := os.Lstat("/proc/self/ns/" + name)
 		return err == nil, nil
