@@ -22,7 +22,8 @@ type Stats struct {
 	Pids    PidsStats               `json:"pids"`
 	Blkio   BlkioStats              `json:"blkio"`
 	Hugetlb map[string]HugetlbStats `json:"hugetlb"`
-	// IntelRdt and NetworkInterfaces are never filled in by this package.
+	// IntelRdt and NetworkInterfaces are never filled in by this package; package
+	// resctrl knows the former.
 	IntelRdt          struct{}           `json:"intel_rdt"`
 	NetworkInterfaces []NetworkInterface `json:"network_interfaces"`
 	// RDMA and Misc are not in runc's output.

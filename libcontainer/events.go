@@ -12,13 +12,20 @@ import (
 
 	"github.com/gourd-oci/gourd/cgroups"
 	"github.com/gourd-oci/gourd/libcontainer/state"
+	"github.com/gourd-oci/gourd/resctrl"
 )
 
 // Event is one thing that Events tells, as runc's JSON has it.
 type Event struct {
 	Type string `json:"type"` // EventStats or EventOOM
 	ID   string `json:"id"`
-	Data any    `json:"data,omitempty"` // *cgroups.Stats with EventStats
+	Data any    `json:"data,omitempty"` // *cgroups.Stats with EventStats, or statsWithRDT
+}
+
+// statsWithRDT has what the cgroup knows nothing of, in its place.
+type statsWithRDT struct {
+	*cgroups.Stats
+	IntelRdt *resctrl.Stats `json:"intel_rdt"`
 }
 
 // The types of an Event.
@@ -49,7 +56,14 @@ func (c *Container) stats(cg *cgroups.Cgroup) (*Event, error) {
 	if err != nil {
 		return nil, fmt.Errorf("container %q: %w", c.rec.ID, err)
 	}
-	return &Event{EventStats, c.rec.ID, s}, nil
+	rdt, err := c.kept.Resctrl.Stats()
+	if err != nil {
+		return nil, fmt.Errorf("container %q: %w", c.rec.ID, err)
+	}
+	if rdt == nil {
+		return &Event{EventStats, c.rec.ID, s}, nil
+	}
+	return &Event{EventStats, c.rec.ID, &statsWithRDT{s, rdt}}, nil
 }
 
 func (c *Container) notRunning() error {

@@ -49,7 +49,8 @@ type Request struct {
 
 	// BeforeUnshareCgroup is called in the parent while the child waits; the
 	// child makes its cgroup namespace only when it has returned. It is for
-	// a manager that moves the process into its cgroup itself (systemd). If a
+	// a manager that moves the process into its cgroup itself (systemd), and for
+	// resctrl, which moves threads: the child has one still. If a
 	// second child takes over (see Start), pid is the first: it has handed
 	// its cgroup down by then.
 	BeforeUnshareCgroup func(pid int) error

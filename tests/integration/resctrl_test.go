@@ -127,6 +127,15 @@ func (m *madeUp) fillGroup(g *node) {
 		return fmt.Sprintf("    L3:0=%02x;1=%02x\n    MB:0=%3d;1=%3d\n", m.l3[g][0], m.l3[g][1], m.mb[g][0], m.mb[g][1])
 	}, func(text string) error { return m.schemata(g, text) })
 	m.add(g, "mon_groups", true)
+	m.counts(g, 0)
+}
+
+// counts gives a group what is counted of it.
+func (m *madeUp) counts(g *node, n int) {
+	cache := m.add(m.add(g, "mon_data", true), "mon_L3_00", true)
+	m.file(cache, "llc_occupancy", func() string { return fmt.Sprintf("%d\n", n+4096) }, nil)
+	m.file(cache, "mbm_total_bytes", func() string { return fmt.Sprintf("%d\n", n+70) }, nil)
+	m.file(cache, "mbm_local_bytes", func() string { return "Unavailable\n" }, nil)
 }
 
 func (m *madeUp) tasks(g *node) {
@@ -249,6 +258,7 @@ func (m *madeUp) mkdir(parent *node, name string) (*node, error) {
 		}
 		g := m.add(parent, name, true)
 		m.tasks(g)
+		m.counts(g, 1)
 		return g, nil
 	}
 	return nil, unix.EPERM
