@@ -18,7 +18,7 @@ type how struct {
 // program is what compile makes of a Request.
 type program struct {
 	flags   uint64 // CLONE_… of the first clone
-	first   Table  // what the copy-on-write child does
+	first   Table  // what the first child does
 	second  Table  // what the stub does, when it is used
 	waits   bool   // the child first waits for the parent: for its cgroup or its maps
 	mapsNow bool   // the parent writes the maps during that wait
@@ -116,6 +116,9 @@ type compiler struct {
 func (c *compiler) firstClone() {
 	if c.h.clone3 {
 		c.flags |= unix.CLONE_CLEAR_SIGHAND
+		if c.sharesMemory() {
+			c.flags |= unix.CLONE_VM
+		}
 		if c.r.CgroupFD >= 0 {
 			c.flags |= unix.CLONE_INTO_CGROUP
 		}
@@ -133,6 +136,21 @@ func (c *compiler) firstClone() {
 	}
 	c.flags |= uint64(now)
 	c.left &^= now
+}
+
+// sharesMemory reports whether the first child can have gourd's own memory
+// until it executes something, which spares the copy of the page tables, and
+// gourd the faults on each page that it writes to afterwards. The child touches
+// nothing but its image. It may not be so where the child becomes undumpable, as
+// whoever joins something does, or whoever changes its credentials: that is the
+// memory's. Nor where it is to be in another time namespace, which the kernel
+// refuses to one that shares its memory. With the stub all joining comes after
+// its execve.
+func (c *compiler) sharesMemory() bool {
+	if c.r.New&(unix.CLONE_NEWUSER|unix.CLONE_NEWTIME) != 0 {
+		return false
+	}
+	return c.joins == 0 || c.h.stub && c.joins&unix.CLONE_NEWTIME == 0
 }
 
 // needsSecond reports whether another clone has to follow the first: for what

@@ -17,9 +17,10 @@ type conversation struct {
 	r *Request
 	p *program
 
-	socket int // the parent's end
-	pid    int // the child; the second one, once it has taken over
-	pidfd  int // of pid; -1: not yet
+	socket int    // the parent's end
+	pid    int    // the child; the second one, once it has taken over
+	pidfd  int    // of pid; -1: not yet
+	image  []byte // what the child interprets
 
 	first    int        // the pid of the first child, if a second has taken over
 	isReady  bool       // the last child waits for Request.Ready

@@ -11,15 +11,14 @@ import (
 // supported says that this architecture has an interpreter.
 const supported = true
 
-// spawn makes a copy-on-write child with the clone3 or clone of l, all
-// signals blocked in both, and sets this thread's mask back. In the parent it
-// returns the child's pid or -errno. The child never returns: it interprets
-// the image.
+// spawn makes a child with the clone3 or clone of l, all signals blocked in
+// both, and sets this thread's mask back. In the parent it returns the child's
+// pid or -errno. The child never returns: it interprets the image. It uses no
+// stack, so that it may share the memory (CLONE_VM).
 //
 // Preconditions: every address in l and in the image is of the heap and is
 // kept alive until the child has executed another program or ended; the clone
-// shares neither memory nor a stack (no CLONE_VM); this thread's mask is
-// l.mask.
+// names no stack; this thread's mask is l.mask.
 func spawn(l *launch) int
 
 // interpret is never called from Go: its registers are set by spawn, or in

@@ -119,7 +119,9 @@ func start(r *Request, h how, mask uint64) (*Child, error) {
 	if err := c.clone(h, mask); err != nil {
 		return nil, err
 	}
-	if err := c.hold(); err != nil {
+	err := c.hold()
+	runtime.KeepAlive(c.image) // the child may have worked on it until now
+	if err != nil {
 		return nil, err
 	}
 	return &Child{PID: c.pid, PIDFD: os.NewFile(uintptr(c.pidfd), "pidfd")}, nil
@@ -161,8 +163,8 @@ func (c *conversation) clone(h how, mask uint64) error {
 	}
 	l.use(h.clone3, flags, c.r.CgroupFD)
 	pid := spawn(l)
-	runtime.KeepAlive(img)
 	runtime.KeepAlive(l)
+	c.image = img
 	if pid < 0 {
 		unix.Close(ends[0])
 		return &cloneError{clone3: h.clone3, StepError: StepError{Why: p.cloneWhy(), Errno: unix.Errno(-pid)}}
