@@ -17,10 +17,11 @@ const programName = "gourd_devices"
 // attachDevices makes d the device program of the cgroup, in the place of one
 // that gourd attached before. Where p is rootless it is no error if the kernel
 // does not let this user: without privileges over the host no device node can
-// be made anyway, and those that exist keep their permissions.
+// be made anyway, and those that exist keep their permissions. A strict config
+// has its rules nevertheless, or is refused.
 func (c *Cgroup) attachDevices(p *Plan, d *Devices) error {
 	err := c.replaceProgram(d)
-	if err == nil || p.Rootless && errors.Is(err, unix.EPERM) {
+	if err == nil || p.Rootless && !p.DevicesRequired && errors.Is(err, unix.EPERM) {
 		return nil
 	}
 	if errors.Is(err, unix.EPERM) {

@@ -25,6 +25,9 @@ type Env struct {
 	// that was not asked for and may not be made is gone without, and so is a
 	// device program that the kernel does not take from the unprivileged.
 	Rootless bool
+	// Strict makes a defect of each property that is valid and has no effect,
+	// and an error of a device program that the kernel does not take.
+	Strict bool
 	// Systemd chooses the systemd manager, Disabled chooses none at all.
 	Systemd, Disabled bool
 	// Owner is the host uid that the cgroup is handed over to, as OwnerUID
@@ -45,10 +48,13 @@ type Plan struct {
 	// rootless, no cgroupsPath and no limit.
 	Required bool
 	Rootless bool
-	Owner    int // the uid that gets the cgroup, 0 for none
-	Writes   []Write
-	Late     []Write // what could stop init's own set-up: pids, cpu, cpuset
-	Devices  Devices
+	// DevicesRequired is whether also a rootless container cannot do without
+	// its device rules.
+	DevicesRequired bool
+	Owner           int // the uid that gets the cgroup, 0 for none
+	Writes          []Write
+	Late            []Write // what could stop init's own set-up: pids, cpu, cpuset
+	Devices         Devices
 	// CheckMemory is memory.checkBeforeUpdate: MemoryLimit is refused when the
 	// cgroup already uses as much.
 	CheckMemory bool
@@ -82,7 +88,7 @@ func Compile(r *specs.LinuxResources, e Env, d *defect.List) Plan {
 	}
 	compileResources(r, &p, d)
 	p.Devices = compileDevices(r.Devices, d)
-	p.Required = e.CgroupsPath != "" || !e.Rootless || requires(p.Writes) || requires(p.Late)
+	p.Required = e.CgroupsPath != "" || !e.Rootless || e.Strict && len(r.Devices) > 0 || requires(p.Writes) || requires(p.Late)
 
 	switch {
 	case e.Disabled:
@@ -98,6 +104,11 @@ func Compile(r *specs.LinuxResources, e Env, d *defect.List) Plan {
 		p.Scope.Properties, p.Scope.Late = properties(p.Writes, d), properties(p.Late, d)
 	default:
 		p.Path = compilePath(&e, d)
+	}
+	if e.Strict {
+		Unused(r, d)
+		p.unusedIn(r, &e, d)
+		p.DevicesRequired = len(r.Devices) > 0
 	}
 	return p
 }

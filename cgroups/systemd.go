@@ -66,9 +66,8 @@ func compileScope(e *Env, d *defect.List) Scope {
 	if s.Slice != "" && !isSlice(s.Slice) {
 		d.Add(where, "%q is not the name of a slice, such as system.slice or a-b.slice", s.Slice)
 	}
-	const prefix = "org.systemd.property."
 	for _, key := range slices.Sorted(maps.Keys(e.Annotations)) {
-		name, ok := strings.CutPrefix(key, prefix)
+		name, ok := strings.CutPrefix(key, propertyPrefix)
 		if !ok {
 			continue
 		}
@@ -87,6 +86,9 @@ func compileScope(e *Env, d *defect.List) Scope {
 	}
 	return s
 }
+
+// propertyPrefix is before the name of a property of the scope, in annotations.
+const propertyPrefix = "org.systemd.property."
 
 // isUnitName tells whether systemd takes s as the name of a unit
 // (systemd.unit(5)).

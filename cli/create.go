@@ -84,6 +84,7 @@ func (p *program) createOptions(c *cli.Context) (o libcontainer.CreateOptions, e
 	o.PidfdSocket = c.String("pidfd-socket")
 	o.NoPivot = c.Bool("no-pivot")
 	o.NoNewKeyring = c.Bool("no-new-keyring")
+	o.Strict = c.Bool("strict")
 	o.Log = p.log
 	return o, nil
 }

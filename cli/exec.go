@@ -96,6 +96,7 @@ func (p *program) execOptions(c *cli.Context) (o libcontainer.ExecOptions, err e
 	o.Detach = c.Bool("detach")
 	o.IgnorePaused = c.Bool("ignore-paused")
 	o.ViaInit = c.Bool("via-init")
+	o.Strict = c.Bool("strict")
 	o.Log = p.log
 	o.Process, err = execProcess(c)
 	return o, err

@@ -24,6 +24,7 @@ func globalFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "systemd-cgroup", Usage: "let systemd make the cgroup; cgroupsPath is then \"slice:prefix:name\""},
 		&cli.StringFlag{Name: "cgroup-manager", Usage: "who makes the cgroup: `MANAGER` is cgroupfs, systemd or disabled"},
 		&cli.StringFlag{Name: "trace", Usage: "add a timeline of every step to `FILE`, for \"gourd trace\" and Perfetto"},
+		&cli.BoolFlag{Name: "strict", Usage: "refuse a config of which anything would be ignored, such as a property that gourd does not know"},
 		&cli.StringFlag{Name: "rootless", Usage: "whether to go on where the permission for a cgroup is missing: `WHEN` is true, false or auto"},
 	}
 }

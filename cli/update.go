@@ -109,6 +109,13 @@ func update(p *program, c *cli.Context) error {
 
 // updateOptions reads what is to change. An empty value is none, as with runc.
 func updateOptions(c *cli.Context, stdin io.Reader, log *slog.Logger) (o libcontainer.UpdateOptions, err error) {
+	o.Strict = c.Bool("strict")
+	ignore := func(flag, why string) {
+		o.Ignored.Add(flag, "%s", why)
+		if !o.Strict {
+			log.Warn(flag + " " + why)
+		}
+	}
 	file := c.String("resources")
 	r := new(specs.LinuxResources)
 	for _, f := range limitFlags() {
@@ -117,53 +124,52 @@ func updateOptions(c *cli.Context, stdin io.Reader, log *slog.Logger) (o libcont
 			continue
 		}
 		if file != "" && f.path != "" {
-			log.Warn("--" + f.name + " is not looked at, since --resources is given")
+			ignore("--"+f.name, "is not looked at, since --resources is given")
 			continue
 		}
 		var old *obsoleteError
 		switch err := f.set(r, text); {
 		case errors.As(err, &old):
-			log.Warn("--" + f.name + " " + text + " is ignored: " + err.Error())
+			ignore("--"+f.name, text+" is ignored: "+err.Error())
 		case err != nil:
 			return o, fmt.Errorf("update: --%s: %w", f.name, err)
 		}
 	}
-	o = libcontainer.UpdateOptions{
-		Resources: r, Name: limitName,
-		// Not of linux.resources: they go with --resources too.
-		L3CacheSchema: c.String("l3-cache-schema"), MemBwSchema: c.String("mem-bw-schema"),
-	}
+	o.Resources, o.Name = r, limitName
+	// Not of linux.resources: they go with --resources too.
+	o.L3CacheSchema, o.MemBwSchema = c.String("l3-cache-schema"), c.String("mem-bw-schema")
 	if file == "" {
 		return o, nil
 	}
 	o.Flag, o.Name = "--resources", inResources
-	o.Resources, err = readResources(file, stdin)
+	o.Resources, o.Raw, err = readResources(file, stdin)
 	return o, spec.In("update --resources", err)
 }
 
 // maxResources is how large the JSON of --resources may be, in bytes: as a config.
 const maxResources = 16 << 20
 
-// readResources reads FILE, or the standard input where that is "-".
-func readResources(file string, stdin io.Reader) (*specs.LinuxResources, error) {
+// readResources reads FILE, or the standard input where that is "-", and
+// returns what it means, and its content.
+func readResources(file string, stdin io.Reader) (*specs.LinuxResources, []byte, error) {
 	from := stdin
 	if file != "-" {
 		f, err := os.Open(file)
 		if err != nil {
-			return nil, fmt.Errorf("update --resources: %w", err)
+			return nil, nil, fmt.Errorf("update --resources: %w", err)
 		}
 		defer f.Close()
 		from = f
 	}
 	data, err := io.ReadAll(io.LimitReader(from, maxResources+1))
 	if err != nil {
-		return nil, fmt.Errorf("update --resources: %w", err)
+		return nil, nil, fmt.Errorf("update --resources: %w", err)
 	}
 	if len(data) > maxResources {
-		return nil, fmt.Errorf("update --resources: read %s: more than the %d bytes that resources may have", file, maxResources)
+		return nil, nil, fmt.Errorf("update --resources: read %s: more than the %d bytes that resources may have", file, maxResources)
 	}
 	r := new(specs.LinuxResources)
-	return r, spec.DecodeInto(data, r)
+	return r, data, spec.DecodeInto(data, r)
 }
 
 // inResources is what a path of the config is called in the JSON of --resources.

@@ -24,8 +24,9 @@ func validateVerb() *verb {
 		more: "Nothing is created, and no program of the bundle is run. Each defect has the JSON path of where it\n" +
 			"is; values of a wrong type come first, and the rest is checked when there are none. What only this\n" +
 			"host or this user lacks (a namespace, a controller, a file to mount) is listed by itself. The exit\n" +
-			"code is 1 if there is anything of either. BUNDLE is the current directory if it is not given.",
-		example: "gourd validate /srv/web\ngourd validate --format json",
+			"code is 1 if there is anything of either. With the global flag --strict what would be ignored is a\n" +
+			"defect, too. BUNDLE is the current directory if it is not given.",
+		example: "gourd validate /srv/web\ngourd validate --strict --format json",
 		flags:   func() []cli.Flag { return []cli.Flag{formatFlag()} },
 		max:     1,
 
@@ -39,7 +40,7 @@ func validate(p *program, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	o := libcontainer.CreateOptions{ID: "validate"}
+	o := libcontainer.CreateOptions{ID: "validate", Strict: c.Bool("strict")}
 	if o.Bundle, err = filepath.Abs(c.Args().First()); err != nil {
 		return err
 	}

@@ -48,6 +48,8 @@ type CreateOptions struct {
 	CgroupManager string
 	// Rootless is whether gourd is to do without the rights of root.
 	Rootless bool
+	// Strict makes an error of everything in the config that would be ignored.
+	Strict bool
 	// Log takes warnings and, at debug level, the plan. Nil: nobody.
 	Log *slog.Logger
 }
@@ -202,7 +204,7 @@ func compile(o *CreateOptions, foreground bool) (*plan.Plan, error) {
 	}
 	po := plan.Options{
 		ID: o.ID, NoPivot: o.NoPivot, NoNewKeyring: o.NoNewKeyring, CgroupManager: o.CgroupManager,
-		PreserveFDs: o.PreserveFDs, ListenFDs: o.ListenFDs, Rootless: o.Rootless,
+		PreserveFDs: o.PreserveFDs, ListenFDs: o.ListenFDs, Rootless: o.Rootless, Strict: o.Strict,
 	}
 	if o.CgroupManager != "disabled" {
 		if po.CgroupRoot, po.CgroupOwn, err = cgroups.Find(); err != nil {

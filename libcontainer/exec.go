@@ -45,6 +45,8 @@ type ExecOptions struct {
 	// ViaInit goes the way of init also where the process can be executed
 	// without a Go program inside.
 	ViaInit bool
+	// Strict makes an error of everything that would be ignored.
+	Strict bool
 	// Log takes warnings and, at debug level, the plan. Nil: nobody.
 	Log *slog.Logger
 }
@@ -120,7 +122,7 @@ func (c *Container) compileExec(o *ExecOptions, log *slog.Logger) (*plan.ExecPla
 	if err != nil {
 		return nil, err
 	}
-	process, err := o.Process.in(k)
+	process, raw, err := o.Process.in(k)
 	if err != nil {
 		return nil, err
 	}
@@ -137,6 +139,8 @@ func (c *Container) compileExec(o *ExecOptions, log *slog.Logger) (*plan.ExecPla
 	p, err := k.BuildExec(process, facts, plan.ExecOptions{
 		PreserveFDs: o.PreserveFDs,
 		Await:       process.Terminal && o.ConsoleSocket == "",
+		Strict:      o.Strict || plan.IsStrict(c.rec.Annotations),
+		Raw:         raw,
 	})
 	if err != nil {
 		file := "the process"

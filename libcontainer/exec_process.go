@@ -34,13 +34,13 @@ type ExecProcess struct {
 	Terminal bool
 }
 
-// in returns the process for the container of k.
-func (e *ExecProcess) in(k *plan.ForExec) (*specs.Process, error) {
+// in returns the process for the container of k and, of a file, its content.
+func (e *ExecProcess) in(k *plan.ForExec) (*specs.Process, []byte, error) {
 	if e.File != "" {
 		return spec.LoadProcess(e.File)
 	}
 	if len(e.Args) == 0 {
-		return nil, errors.New("exec args cannot be empty")
+		return nil, nil, errors.New("exec args cannot be empty")
 	}
 	p := k.Process
 	p.Args = e.Args
@@ -66,7 +66,7 @@ func (e *ExecProcess) in(k *plan.ForExec) (*specs.Process, error) {
 		p.NoNewPrivileges = *e.NoNewPrivileges
 	}
 	p.Capabilities = e.capabilities(p.Capabilities)
-	return &p, nil
+	return &p, nil, nil
 }
 
 // capabilities returns the container's with those that are added.

@@ -42,7 +42,7 @@ func TestExecProcess(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			k := plan.ForExec{Process: own}
-			got, err := tt.e.in(&k)
+			got, _, err := tt.e.in(&k)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -51,7 +51,7 @@ func TestExecProcess(t *testing.T) {
 			}
 		})
 	}
-	if _, err := (&ExecProcess{}).in(&plan.ForExec{Process: own}); err == nil {
+	if _, _, err := (&ExecProcess{}).in(&plan.ForExec{Process: own}); err == nil {
 		t.Error("no args were accepted")
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/gourd-oci/gourd/cgroups"
 	"github.com/gourd-oci/gourd/cgroups/systemd"
 	"github.com/gourd-oci/gourd/internal/defect"
+	"github.com/gourd-oci/gourd/libcontainer/plan"
 	"github.com/gourd-oci/gourd/libcontainer/spec"
 	"github.com/gourd-oci/gourd/libcontainer/state"
 )
@@ -26,6 +27,12 @@ type UpdateOptions struct {
 	// Name is what a JSON path of the config is called there. Errors say so.
 	Flag string
 	Name func(path string) string
+	// Strict makes an error of everything that would be ignored. Raw is the
+	// JSON that Resources was decoded from, and Ignored the other flags that are
+	// not looked at, each with the reason.
+	Strict  bool
+	Raw     []byte
+	Ignored defect.List
 }
 
 // Update changes the limits of a container that has not stopped: all of them,
@@ -46,6 +53,7 @@ func (c *Container) Update(ctx context.Context, o UpdateOptions) error {
 	if err != nil {
 		return err
 	}
+	o.Strict = o.Strict || plan.IsStrict(c.rec.Annotations)
 	merged, changes, err := o.compile(old, c.kept.Cgroup)
 	if err != nil {
 		return err
@@ -90,8 +98,17 @@ func (o *UpdateOptions) compile(old *specs.LinuxResources, rec cgroups.Record) (
 		Root:    rec.Root,
 		Systemd: rec.Manager == cgroups.ManagerSystemd,
 	}, &d)
+	if o.Strict {
+		cgroups.Unused(o.Resources, &d)
+	}
 	for i := range d {
 		d[i].Path = o.Name(d[i].Path)
+	}
+	if o.Strict {
+		if o.Raw != nil {
+			spec.Skipped(o.Raw, new(specs.LinuxResources), "", &d)
+		}
+		d = append(d, o.Ignored...)
 	}
 	changes.Rename(func(from string) string {
 		if o.Flag == "" {

@@ -53,7 +53,7 @@ func Validate(o CreateOptions, p doctor.Program) (*Validation, error) {
 		return nil, err
 	}
 	best := host.Facts{InitialUserNS: true, Bounding: ^uint64(0), LastCap: facts.LastCap, AppArmor: true, SELinux: true}
-	po := plan.Options{ID: o.ID, CgroupManager: o.CgroupManager, CgroupRoot: "/sys/fs/cgroup", CgroupOwn: "/user/gourd", Resctrl: "/sys/fs/resctrl"}
+	po := plan.Options{ID: o.ID, CgroupManager: o.CgroupManager, CgroupRoot: "/sys/fs/cgroup", CgroupOwn: "/user/gourd", Resctrl: "/sys/fs/resctrl", Strict: o.Strict}
 	ideal, err := build(b, &best, po, &v.Defects)
 	if err != nil {
 		return nil, err

@@ -17,6 +17,7 @@ type profile struct {
 	abis     []*abi // the machine's own first
 	entries  []entry
 	warnings []string
+	strict   bool // warn of every unknown name
 }
 
 // entry is one element of syscalls.
@@ -41,7 +42,7 @@ type condition struct {
 // check reads s, adds its defects to d and returns what it means. It is
 // complete only if no defect was added.
 func check(s *specs.LinuxSeccomp, e Env, d *defect.List) *profile {
-	p := &profile{}
+	p := &profile{strict: e.Strict}
 	p.action = checkAction(s.DefaultAction, s.DefaultErrnoRet,
 		func() string { return "linux.seccomp.defaultAction" },
 		func() string { return "linux.seccomp.defaultErrnoRet" }, d)
@@ -188,10 +189,14 @@ func (p *profile) checkEntry(i int, c *specs.LinuxSyscall, d *defect.List) {
 }
 
 // unknown warns of a name that no architecture has, if skipping it lets
-// through what the rule would have blocked.
+// through what the rule would have blocked, or if every one is wanted.
 func (p *profile) unknown(e *entry, name string) {
-	if permits(p.action) && !permits(e.action) {
+	switch {
+	case permits(p.action) && !permits(e.action):
 		p.warnings = append(p.warnings, fmt.Sprintf(
 			"linux.seccomp.syscalls[%d].names: unknown system call %q: it is not blocked", e.index, name))
+	case p.strict:
+		p.warnings = append(p.warnings, fmt.Sprintf(
+			"linux.seccomp.syscalls[%d].names: unknown system call %q: it is ignored", e.index, name))
 	}
 }

@@ -47,6 +47,9 @@ type Env struct {
 	// Arch is the kernel's architecture as Go spells it (GOARCH); empty means
 	// that of this binary.
 	Arch string
+	// Strict is whether a warning is wanted for every name that is unknown,
+	// also where it would have allowed something.
+	Strict bool
 }
 
 // Compile turns linux.seccomp into a program. It returns nil if s is nil, or

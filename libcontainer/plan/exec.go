@@ -148,6 +148,11 @@ type ExecPlan struct {
 type ExecOptions struct {
 	PreserveFDs int
 	Await       bool
+	// Strict is --strict, or the container's annotation: what is ignored is a
+	// defect. Raw is the JSON that the process was decoded from; nil if it
+	// comes from flags.
+	Strict bool
+	Raw    []byte
 }
 
 // BuildExec returns the plan for the process p in the container of k. What p
@@ -183,6 +188,13 @@ func (k *ForExec) BuildExec(process *specs.Process, facts *host.Facts, o ExecOpt
 	in.PreserveFDs = o.PreserveFDs
 	in.Seccomp = k.Seccomp
 	e.InitialCPUs, in.CPUs = affinity(p.ExecCPUAffinity)
+	if o.Strict {
+		if o.Raw != nil {
+			spec.Skipped(o.Raw, new(specs.Process), "process.", &d)
+			spec.UnusedOfProcess(process, &d)
+		}
+		refuse(e.Warnings, &d)
+	}
 	if err := d.Err(); err != nil {
 		return nil, err
 	}

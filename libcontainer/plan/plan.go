@@ -51,6 +51,8 @@ type Options struct {
 	HostNetwork bool
 	// Rootless is --rootless, as the command line decided it.
 	Rootless bool
+	// Strict is --strict: what is ignored is a defect.
+	Strict bool
 }
 
 // Plan is all that gourd will do for a container.
@@ -196,6 +198,10 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 	s := b.Spec
 	spec.Check(s, &d)
 	spec.CheckRoot(b, &d)
+	o.Strict = strict(s.Annotations, &d) || o.Strict
+	if o.Strict {
+		checkStrict(b, &d)
+	}
 	if s.Linux == nil {
 		s.Linux = &specs.Linux{}
 	}
@@ -219,6 +225,7 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 		ID:          o.ID,
 		CgroupsPath: s.Linux.CgroupsPath,
 		Rootless:    o.Rootless,
+		Strict:      o.Strict,
 		Systemd:     o.CgroupManager == "systemd",
 		Disabled:    o.CgroupManager == "disabled",
 		Owner:       cgroups.OwnerUID(s),
@@ -260,9 +267,12 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 		CgroupDir:      cgroupDir(&p.Cgroup),
 		HostNetwork:    o.HostNetwork,
 	}, &d)
+	if o.Strict {
+		in.Rootfs.Unused(s, &d)
+	}
 	var warnings []string
 	if s.Linux.Seccomp != nil {
-		in.Seccomp, warnings = seccomp.Compile(s.Linux.Seccomp, seccomp.Env{}, &d)
+		in.Seccomp, warnings = seccomp.Compile(s.Linux.Seccomp, seccomp.Env{Strict: o.Strict}, &d)
 		p.Warnings = append(p.Warnings, warnings...)
 		if in.Seccomp != nil && in.Seccomp.KillsThread(unix.SYS_EXECVE) {
 			d.Add("linux.seccomp", "the profile kills who calls execve, so that no program could be started under it: allow execve")
@@ -286,6 +296,9 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 	p.Warnings = append(p.Warnings, warnings...)
 	if o.ListenFDs > 0 {
 		in.Credentials.Env = append(in.Credentials.Env, fmt.Sprintf("LISTEN_FDS=%d", o.ListenFDs), "LISTEN_PID=1")
+	}
+	if o.Strict {
+		refuse(p.Warnings, &d)
 	}
 	if err := d.Err(); err != nil {
 		return nil, err

@@ -55,6 +55,7 @@ type decoder struct {
 	depth   int
 	types   []structType
 	defects defect.List
+	skipped *defect.List // where to note what is passed over; nil: nowhere
 }
 
 // step is one element of a JSON path: an index, or a key where index is -1.
@@ -180,12 +181,19 @@ func belongs(k reflect.Kind) string {
 // structure decodes an object into a struct.
 func (d *decoder) structure(v reflect.Value) error {
 	fields := d.fields(v.Type())
+	seen := d.keys()
 	return d.object(func(key string) error {
 		f := find(fields, key)
-		if f == nil || f.foreign {
+		switch {
+		case f == nil:
+			d.pass("ignored: gourd knows no such property")
+			return d.skip()
+		case f.foreign:
+			d.pass("ignored: it is of another platform than Linux")
 			return d.skip()
 		}
 		d.path[len(d.path)-1].key = f.name
+		seen.add(f.name)
 		to := v
 		for _, i := range f.index {
 			to = to.Field(i)
@@ -200,7 +208,9 @@ func (d *decoder) mapping(v reflect.Value) error {
 		v.Set(reflect.MakeMap(v.Type()))
 	}
 	elem := reflect.New(v.Type().Elem()).Elem()
+	seen := d.keys()
 	return d.object(func(key string) error {
+		seen.add(key)
 		elem.SetZero()
 		if err := d.value(elem); err != nil {
 			return err

@@ -12,26 +12,27 @@ import (
 )
 
 // LoadProcess reads and decodes a process.json: what `exec --process` names,
-// one object like config.json's process. Its errors are Load's, but that the
-// file may be of any kind: shells and engines pass pipes.
-func LoadProcess(path string) (*specs.Process, error) {
+// one object like config.json's process. It returns the bytes with it. Its
+// errors are Load's, but that the file may be of any kind: shells and engines
+// pass pipes.
+func LoadProcess(path string) (*specs.Process, []byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer f.Close()
 	raw, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(raw) > maxConfig {
-		return nil, fmt.Errorf("read %s: more than the %d bytes that a config may have", path, maxConfig)
+		return nil, nil, fmt.Errorf("read %s: more than the %d bytes that a config may have", path, maxConfig)
 	}
 	p := new(specs.Process)
 	if err := DecodeInto(raw, p); err != nil {
-		return nil, In(path, err)
+		return nil, nil, In(path, err)
 	}
-	return p, nil
+	return p, raw, nil
 }
 
 // In returns an error of a config, a *SyntaxError or a *defect.Error, as one of

@@ -22,7 +22,7 @@ func TestLoadProcess(t *testing.T) {
 		if err := os.WriteFile(file, []byte(tt.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		p, err := LoadProcess(file)
+		p, _, err := LoadProcess(file)
 		switch {
 		case tt.err == "" && err != nil:
 			t.Errorf("%s: %v", tt.text, err)
