@@ -92,6 +92,12 @@ func (c *Container) admitCheckpoint() (frozen bool, err error) {
 		return false, err
 	}
 	switch status {
+	case state.Running, state.Paused:
+		if c.landlocked() {
+			return false, fmt.Errorf("cannot checkpoint container %q: %w", c.rec.ID, errLandlocked)
+		}
+	}
+	switch status {
 	case state.Running:
 		return false, nil
 	case state.Paused:

@@ -242,7 +242,7 @@ func (c *Container) startExec(o *ExecOptions, p *plan.ExecPlan, tty *relay, log 
 	}
 	f.closeAgent()
 	if err := serveExec(f.conn, p, child, tty, log); err != nil {
-		return nil, err
+		return nil, c.explain(err)
 	}
 	undo.Release()
 	return child, nil

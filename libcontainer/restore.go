@@ -126,6 +126,9 @@ func admitRestore(p *plan.Plan, o *criu.Options) error {
 	if o.AutoDedup && p.Enter.New&unix.CLONE_NEWUSER != 0 {
 		return errors.New("--auto-dedup is not built for a container with a user namespace of its own, which only reads the images")
 	}
+	if p.Init.Landlock != nil {
+		return fmt.Errorf("cannot restore container %q: %w", p.State.ID, errLandlocked)
+	}
 	for _, ns := range p.Enter.Joined() {
 		if err := admitJoined(&ns); err != nil {
 			return fmt.Errorf("cannot restore container %q: %w", p.State.ID, err)

@@ -8,6 +8,7 @@ import (
 	"github.com/gourd-oci/gourd/internal/defect"
 	"github.com/gourd-oci/gourd/libcontainer/doctor"
 	"github.com/gourd-oci/gourd/libcontainer/host"
+	"github.com/gourd-oci/gourd/libcontainer/landlock"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
 	"github.com/gourd-oci/gourd/libcontainer/spec"
 )
@@ -52,7 +53,7 @@ func Validate(o CreateOptions, p doctor.Program) (*Validation, error) {
 	if err != nil {
 		return nil, err
 	}
-	best := host.Facts{InitialUserNS: true, Bounding: ^uint64(0), LastCap: facts.LastCap, AppArmor: true, SELinux: true}
+	best := host.Facts{InitialUserNS: true, Bounding: ^uint64(0), LastCap: facts.LastCap, AppArmor: true, SELinux: true, Landlock: landlock.MaxABI}
 	po := plan.Options{ID: o.ID, CgroupManager: o.CgroupManager, CgroupRoot: "/sys/fs/cgroup", CgroupOwn: "/user/gourd", Resctrl: "/sys/fs/resctrl", Strict: o.Strict}
 	ideal, err := build(b, &best, po, &v.Defects)
 	if err != nil {

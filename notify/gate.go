@@ -12,10 +12,13 @@ import (
 // Exec is the program that init executes, as init is then: everything about
 // it that can fail has been done.
 type Exec struct {
-	Path   string   // absolute, in the container
-	Argv   []string // the name included
-	Env    []string
-	Filter *Filter // nil means none
+	Path string   // absolute, in the container
+	Argv []string // the name included
+	Env  []string
+	// Ruleset is the fd of a Landlock ruleset that the program is put under
+	// (landlock_restrict_self(2)), before the filter is loaded; 0 means none.
+	Ruleset int
+	Filter  *Filter // nil means none
 	// Preserve is how many fds from 3 on the program inherits. They are open
 	// and stay close-on-exec until Exec, so that no hook gets them.
 	Preserve int
@@ -99,7 +102,7 @@ func (g *Gate) Fail(err error) {
 	g.page.put(offState, stateFailed)
 }
 
-// Exec loads the filter and executes the program, with the signal mask that
+// Exec puts the thread under the ruleset, loads the filter and executes the program, with the signal mask that
 // the thread had at Prepare and, as every execve does, default dispositions
 // for all signals but the ignored ones. It never returns: on a failure start
 // is told and the process ends, whatever the filter says.

@@ -17,6 +17,7 @@ type launch struct {
 
 	path       *byte
 	argv, envv []*byte // each ends with a nil
+	ruleset    uintptr // 0: none
 	prog       *unix.SockFprog
 	flags      uintptr
 	noExit     bool
@@ -32,6 +33,7 @@ func newLaunch(p *Page, e *Exec) (*launch, error) {
 		step:  (*uint32)(unsafe.Pointer(&p.mem[offStep])),
 	}
 	l.preserve = uintptr(3 + e.Preserve)
+	l.ruleset = uintptr(e.Ruleset)
 	var err error
 	if l.path, err = unix.BytePtrFromString(e.Path); err != nil {
 		return nil, fmt.Errorf("program %q: %w", e.Path, err)
@@ -107,8 +109,15 @@ func (l *launch) quiesce() {
 //
 //go:nosplit
 func (l *launch) exec() {
-	atomic.StoreUint32(l.step, uint32(StepFilter))
+	atomic.StoreUint32(l.step, uint32(StepLandlock))
 	atomic.StoreUint32(l.state, stateExecuting)
+	if l.ruleset != 0 { // before the filter, which may forbid it
+		if _, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, l.ruleset, 0, 0); errno != 0 {
+			atomic.StoreUint32(l.errno, uint32(errno))
+			l.die()
+		}
+	}
+	atomic.StoreUint32(l.step, uint32(StepFilter))
 	if l.courier != nil {
 		l.courier.call()
 	}

@@ -13,7 +13,7 @@
 //	recvmsg <--------- page -------- sendmsg, close the listener
 //	read …                           startContainer hooks     | Fail: text -> page, exit
 //	                                 page.state = executing
-//	                                 load the filter          | errno -> page, die
+//	                                 Landlock, the filter     | errno -> page, die
 //	                                 bring its listener away  | errno -> page, exit
 //	                                 execve                   | errno -> page, die
 //	read returns 0 <---------------- close-on-exec, or exit
@@ -65,6 +65,7 @@ const (
 	StepFilter                   // load the seccomp filter
 	StepExec                     // execve
 	StepListener                 // bring the filter's listener to its agent
+	StepLandlock                 // put the program under the Landlock ruleset
 )
 
 // Error is what went wrong in init between the gate and the user's program.
@@ -86,6 +87,8 @@ func (e *Error) Error() string {
 		return fmt.Sprintf("exec %s: %v", e.Path, e.Errno)
 	case e.Step == StepFilter:
 		return fmt.Sprintf("load seccomp filter: %v", e.Errno)
+	case e.Step == StepLandlock:
+		return fmt.Sprintf("restrict the process by Landlock: %v", e.Errno)
 	case e.Step == StepListener:
 		return fmt.Sprintf("send the seccomp filter's listener to its agent: %v", e.Errno)
 	}

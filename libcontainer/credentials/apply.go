@@ -42,7 +42,7 @@ func (p *Plan) Early() error {
 //     but is to hold from here on.
 //
 // With KeepSysAdmin the thread keeps CAP_SYS_ADMIN, permitted and effective,
-// for loading the seccomp filter. The process does not get it: execve computes
+// for loading the seccomp filter and for the Landlock rules. The process does not get it: execve computes
 // its permitted set from the inheritable, bounding and ambient ones.
 func (p *Plan) Apply() error {
 	defer trace.Begin("set the credentials").End()

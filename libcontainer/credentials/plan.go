@@ -43,6 +43,9 @@ type Env struct {
 	SetgroupsDenied bool
 	// HasSeccomp is whether a seccomp filter is loaded before the execve.
 	HasSeccomp bool
+	// Landlock is the JSON path that asks for Landlock rules, which the process
+	// is put under before the execve; empty: none.
+	Landlock string
 	// ID is the container's id; the session keyring is named for it.
 	ID string
 	// NoNewKeyring is --no-new-keyring: the caller's session keyring stays.
@@ -62,7 +65,7 @@ type Plan struct {
 	Umask           uint32
 
 	Capabilities    Capabilities
-	KeepSysAdmin    bool // until the execve: loading the seccomp filter needs it
+	KeepSysAdmin    bool // until the execve: seccomp and Landlock need it
 	NoNewPrivileges bool
 
 	Rlimits     []Rlimit
@@ -109,10 +112,14 @@ func Compile(p *specs.Process, s *specs.Spec, e Env, d *defect.List) (Plan, []st
 	checkUser(p.User, s, e, d)
 	var warnings []string
 	plan.Capabilities, warnings = compileCapabilities(p.Capabilities, e)
-	if e.HasSeccomp && !p.NoNewPrivileges {
-		plan.KeepSysAdmin = true
-		if e.grantable()&(1<<unix.CAP_SYS_ADMIN) == 0 {
+	if !p.NoNewPrivileges {
+		can := e.grantable()&(1<<unix.CAP_SYS_ADMIN) != 0
+		plan.KeepSysAdmin = e.HasSeccomp || e.Landlock != ""
+		if e.HasSeccomp && !can {
 			d.Add("linux.seccomp", "without process.noNewPrivileges only CAP_SYS_ADMIN can load a filter, and gourd itself does not have it")
+		}
+		if e.Landlock != "" && !can {
+			d.Add(e.Landlock, "without process.noNewPrivileges only CAP_SYS_ADMIN can put a process under Landlock rules, and gourd itself does not have it")
 		}
 	}
 	plan.Rlimits = compileRlimits(p.Rlimits, d)

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"fmt"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +30,12 @@ func (r *report) security() {
 		r.restricted("SELinux", "permissive: it only logs", "labels are set, but confine nobody", "setenforce 1")
 	default:
 		r.missing("SELinux", "not enabled", "a config with labels is refused; engines leave them out where it is not enabled", "nothing, unless you want it")
+	}
+	const means = "the annotation run.gourd.landlock can restrict a container's process"
+	if facts.Landlock > 0 {
+		r.there("Landlock", fmt.Sprintf("ABI %d", facts.Landlock), means)
+	} else {
+		r.missing("Landlock", "not there, or not enabled", means+"; a config with it is refused", "nothing, unless you want it: use a kernel with CONFIG_SECURITY_LANDLOCK, and boot with landlock in the list of lsm=")
 	}
 	r.keyring()
 }

@@ -45,10 +45,10 @@ func Supported(version, commit string) *features.Features {
 	return f
 }
 
-// unsafeAnnotations returns the prefixes of annotations in a config.json that
-// make gourd do something to the host.
+// unsafeAnnotations returns the annotations in a config.json, or their prefixes,
+// that change what gourd does, to the host or to the container.
 func unsafeAnnotations() []string {
-	return []string{"org.criu.config", "org.systemd.property."}
+	return []string{"org.criu.config", "org.systemd.property.", "run.gourd."}
 }
 
 func linux() *features.Linux {

@@ -30,6 +30,8 @@ type Facts struct {
 	LastCap int
 	// AppArmor and SELinux are whether that LSM is enabled.
 	AppArmor, SELinux bool
+	// Landlock is the version of its interface; 0 without it.
+	Landlock int
 }
 
 // Probe reads the facts. It costs three small files of /proc and two of /sys.
@@ -53,6 +55,7 @@ func Probe() (*Facts, error) {
 	f.AppArmor = err == nil && strings.HasPrefix(string(enabled), "Y")
 	var st unix.Statfs_t
 	f.SELinux = unix.Statfs("/sys/fs/selinux", &st) == nil && uint32(st.Type) == unix.SELINUX_MAGIC
+	f.Landlock = linux.LandlockABI()
 	return f, nil
 }
 

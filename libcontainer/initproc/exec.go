@@ -83,6 +83,10 @@ func runExec(conn *protocol.Conn, frame *protocol.Frame) error {
 	if err := p.Credentials.ExecLabels(); err != nil { // needs the privileges that Apply drops
 		return err
 	}
+	rules, err := ruleset(p.Landlock, root) // of files that the user may not reach
+	if err != nil {
+		return err
+	}
 	if err := p.Credentials.Apply(); err != nil { // enters the working directory too
 		return err
 	}
@@ -91,7 +95,7 @@ func runExec(conn *protocol.Conn, frame *protocol.Frame) error {
 		return err
 	}
 	launch, err := notify.PrepareLaunch(page, &notify.Exec{
-		Path: exe.Path, Argv: exe.Argv, Env: exe.Env, Filter: filter(p.Seccomp, f.agent, p.AgentMessage), Preserve: p.PreserveFDs,
+		Path: exe.Path, Argv: exe.Argv, Env: exe.Env, Ruleset: rules, Filter: filter(p.Seccomp, f.agent, p.AgentMessage), Preserve: p.PreserveFDs,
 	})
 	if err != nil {
 		return err

@@ -23,6 +23,7 @@ import (
 	"github.com/gourd-oci/gourd/internal/bornwith"
 	"github.com/gourd-oci/gourd/internal/trace"
 	"github.com/gourd-oci/gourd/libcontainer/credentials"
+	"github.com/gourd-oci/gourd/libcontainer/landlock"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
 	"github.com/gourd-oci/gourd/libcontainer/protocol"
 	"github.com/gourd-oci/gourd/libcontainer/rootfs"
@@ -220,6 +221,10 @@ func run(conn *protocol.Conn, frame *protocol.Frame) (err error) {
 	if err := p.Credentials.ExecLabels(); err != nil { // needs the privileges that Apply drops
 		return err
 	}
+	rules, err := ruleset(p.Landlock, root.FD()) // of files that the user may not reach
+	if err != nil {
+		return err
+	}
 	if err := p.Credentials.Apply(); err != nil {
 		return err
 	}
@@ -233,7 +238,7 @@ func run(conn *protocol.Conn, frame *protocol.Frame) (err error) {
 		return err
 	}
 	gate, err := notify.Prepare(page, f.notify, conn.FD(), &notify.Exec{
-		Path: exe.Path, Argv: exe.Argv, Env: exe.Env, Filter: filter(p.Seccomp, f.agent, p.AgentMessage), Preserve: p.PreserveFDs,
+		Path: exe.Path, Argv: exe.Argv, Env: exe.Env, Ruleset: rules, Filter: filter(p.Seccomp, f.agent, p.AgentMessage), Preserve: p.PreserveFDs,
 	})
 	if err != nil {
 		return err
@@ -256,6 +261,16 @@ func run(conn *protocol.Conn, frame *protocol.Frame) (err error) {
 	}
 	gate.Exec()
 	return nil
+}
+
+// ruleset makes the Landlock ruleset of the plan, with the container's paths as
+// they are now; the process is put under it at the very end. 0: there is none.
+func ruleset(p *landlock.Plan, root int) (fd int, err error) {
+	if p == nil {
+		return 0, nil
+	}
+	defer trace.Begin("make the Landlock ruleset").End()
+	return p.Ruleset(root)
 }
 
 // filter returns the program as the gate loads it; agent and message are for

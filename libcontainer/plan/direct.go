@@ -26,6 +26,8 @@ func (e *Exec) Direct() bool {
 		return false
 	case e.Seccomp != nil && e.Seccomp.Notify: // the listener is to be sent
 		return false
+	case e.Landlock != nil: // paths are looked up
+		return false
 	case c.Capabilities.Inheritable&^c.Capabilities.Bounding != 0: // needs its order
 		return false
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/gourd-oci/gourd/internal/defect"
 	"github.com/gourd-oci/gourd/libcontainer/credentials"
 	"github.com/gourd-oci/gourd/libcontainer/host"
+	"github.com/gourd-oci/gourd/libcontainer/landlock"
 	"github.com/gourd-oci/gourd/libcontainer/rootfs"
 	"github.com/gourd-oci/gourd/libcontainer/spec"
 	"github.com/gourd-oci/gourd/seccomp"
@@ -33,6 +34,7 @@ type ForExec struct {
 	Personality  *specs.LinuxPersonality
 	MemoryPolicy *specs.LinuxMemoryPolicy
 	Seccomp      *seccomp.Program
+	Landlock     *landlock.Plan
 	Checkpoint   ForCheckpoint
 }
 
@@ -62,6 +64,7 @@ func forExec(s *specs.Spec, e *Enter, in *Init, o *Options) ForExec {
 		Personality:  s.Linux.Personality,
 		MemoryPolicy: s.Linux.MemoryPolicy,
 		Seccomp:      in.Seccomp,
+		Landlock:     in.Landlock,
 	}
 	k.Checkpoint = ForCheckpoint{External: in.Rootfs.External(), Joined: e.Joined()}
 	for i := range e.Join {
@@ -130,6 +133,7 @@ type Exec struct {
 	Await         bool // wait for Go before the execve: somebody is to connect the terminal
 	PreserveFDs   int
 	Seccomp       *seccomp.Program
+	Landlock      *landlock.Plan
 	// AgentMessage is Init's, for this process.
 	AgentMessage []byte
 	// CPUs is the affinity of the process; nil keeps what init was born with.
@@ -177,6 +181,7 @@ func (k *ForExec) BuildExec(process *specs.Process, facts *host.Facts, o ExecOpt
 			JoinedUserNS:    !k.NewUserNS && k.Namespaces&unix.CLONE_NEWUSER != 0,
 			SetgroupsDenied: k.NoSetgroups,
 			HasSeccomp:      k.Seccomp != nil,
+			Landlock:        landlockFrom(k.Landlock),
 			ID:              k.ID,
 			NoNewKeyring:    k.NoNewKeyring,
 		}, &d)
@@ -186,7 +191,7 @@ func (k *ForExec) BuildExec(process *specs.Process, facts *host.Facts, o ExecOpt
 	}
 	in.Await = o.Await
 	in.PreserveFDs = o.PreserveFDs
-	in.Seccomp = k.Seccomp
+	in.Seccomp, in.Landlock = k.Seccomp, k.Landlock
 	e.InitialCPUs, in.CPUs = affinity(p.ExecCPUAffinity)
 	if o.Strict {
 		if o.Raw != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/gourd-oci/gourd/internal/trace"
 	"github.com/gourd-oci/gourd/libcontainer/credentials"
 	"github.com/gourd-oci/gourd/libcontainer/host"
+	"github.com/gourd-oci/gourd/libcontainer/landlock"
 	"github.com/gourd-oci/gourd/libcontainer/netdevices"
 	"github.com/gourd-oci/gourd/libcontainer/rootfs"
 	"github.com/gourd-oci/gourd/libcontainer/spec"
@@ -150,6 +151,7 @@ type Init struct {
 	ConsoleWidth  uint
 	PreserveFDs   int
 	Seccomp       *seccomp.Program
+	Landlock      *landlock.Plan
 	JoinMountNS   bool
 	UserNS        bool // a user namespace of its own, made or joined
 	// AgentMessage goes to the seccomp agent, whose socket comes with the plan,
@@ -281,6 +283,7 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 			p.Enter.ListenerPath = in.Seccomp.ListenerPath
 		}
 	}
+	in.Landlock = compileLandlock(s.Annotations, facts.Landlock, &d)
 	in.Credentials, warnings = credentials.Compile(s.Process, s, credentials.Env{
 		Bounding:        facts.Bounding,
 		LastCap:         facts.LastCap,
@@ -290,6 +293,7 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 		SetgroupsDenied: p.Enter.DenySetgroups,
 		JoinedUserNS:    p.Enter.Joins(unix.CLONE_NEWUSER) != nil,
 		HasSeccomp:      in.Seccomp != nil,
+		Landlock:        landlockFrom(in.Landlock),
 		ID:              o.ID,
 		NoNewKeyring:    o.NoNewKeyring,
 	}, &d)

@@ -55,7 +55,7 @@ func checkStrict(b *spec.Bundle, d *defect.List) {
 }
 
 // known returns the annotations of gourd's own.
-func known() []string { return []string{AnnotationStrict} }
+func known() []string { return []string{AnnotationLandlock, AnnotationStrict} }
 
 // refuse turns warnings, "PATH: PROBLEM", into defects.
 func refuse(warnings []string, d *defect.List) {

@@ -25,6 +25,7 @@ def nons($t): del(.linux.namespaces[] | select(.type == $t));
 def newns($t): nons($t) | .linux.namespaces += [{type: $t}];
 def joinns($t; $p): nons($t) | .linux.namespaces += [{type: $t, path: $p}];
 def caps($c): .process.capabilities = {bounding: $c, effective: $c, permitted: $c};
+def landlock($rules): .annotations["run.gourd.landlock"] = ($rules | tojson);
 def hook($phase; $h): .hooks[$phase] += [$h];
 def shhook($phase; $s): hook($phase; {path: "/bin/sh", args: ["sh", "-c", $s]});
 `

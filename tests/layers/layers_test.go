@@ -27,7 +27,7 @@ var levels = []struct {
 	}},
 	{"L1, the mechanisms", false, []string{
 		"nsenter", "cgroups", "seccomp", "hooks", "notify", "criu", "resctrl",
-		"libcontainer/spec", "libcontainer/rootfs", "libcontainer/credentials", "libcontainer/protocol", "libcontainer/netdevices",
+		"libcontainer/spec", "libcontainer/rootfs", "libcontainer/credentials", "libcontainer/landlock", "libcontainer/protocol", "libcontainer/netdevices",
 	}},
 	{"L2, the plan and the container's side", true, []string{
 		"libcontainer/state", "libcontainer/plan", "libcontainer/initproc",

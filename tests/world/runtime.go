@@ -6,9 +6,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/internal/linux"
 )
 
 // A Runtime is the command that the tests drive.
@@ -56,6 +59,7 @@ var notYet = []string{}
 //	[fuse]           the suite may serve a filesystem
 //	[ns:NAME]        the kernel has this kind of namespace
 //	[lsm:NAME]       the security module is enabled: apparmor or selinux
+//	[landlock:N]     the kernel has Landlock's ABI N, or a newer one
 func (rt Runtime) Condition(cond string) (bool, error) {
 	kind, name, _ := strings.Cut(cond, ":")
 	switch kind {
@@ -86,6 +90,9 @@ func (rt Runtime) Condition(cond string) (bool, error) {
 			return false, nil
 		}
 		return true, f.Close()
+	case "landlock":
+		abi, err := strconv.Atoi(name)
+		return err == nil && linux.LandlockABI() >= abi, err
 	case "ns":
 		_, err := os.Lstat("/proc/self/ns/" + name)
 		return err == nil, nil
