@@ -17,7 +17,7 @@ type profile struct {
 	abis     []*abi // the machine's own first
 	entries  []entry
 	warnings []string
-	strict   bool // warn of every unknown name
+	strict   bool // warn of all that has no effect
 }
 
 // entry is one element of syscalls.
@@ -58,6 +58,8 @@ func check(s *specs.LinuxSeccomp, e Env, d *defect.List) *profile {
 		d.Add("linux.seccomp.listenerPath", "missing, and SCMP_ACT_NOTIFY needs it")
 	case s.ListenerPath == "" && s.ListenerMetadata != "":
 		d.Add("linux.seccomp.listenerMetadata", "set without listenerPath")
+	case !p.notify && s.ListenerPath != "" && e.Strict:
+		p.warnings = append(p.warnings, "linux.seccomp.listenerPath: ignored: nothing is SCMP_ACT_NOTIFY")
 	}
 	return p
 }
@@ -174,6 +176,8 @@ func (p *profile) checkEntry(i int, c *specs.LinuxSyscall, d *defect.List) {
 			// The odd one: value is the mask and valueTwo what is compared
 			// (seccomp_rule_add(3)).
 			cond.value, cond.mask = a.ValueTwo&a.Value, a.Value
+		} else if a.ValueTwo != 0 && p.strict {
+			p.warnings = append(p.warnings, at(fmt.Sprintf("args[%d].valueTwo", j))+": ignored: "+string(a.Op)+" has one value")
 		}
 		conds = append(conds, cond)
 	}

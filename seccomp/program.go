@@ -47,8 +47,8 @@ type Env struct {
 	// Arch is the kernel's architecture as Go spells it (GOARCH); empty means
 	// that of this binary.
 	Arch string
-	// Strict is whether a warning is wanted for every name that is unknown,
-	// also where it would have allowed something.
+	// Strict is whether a warning is wanted for all that has no effect: also
+	// for names that are unknown where they would have allowed something.
 	Strict bool
 }
 
