@@ -210,6 +210,9 @@ func (c *Container) compileDump(k *plan.ForCheckpoint, memory bool) (*criu.Dump,
 	if c.kept.Cgroup.Path != "" {
 		d.FreezeCgroup = c.kept.Cgroup.Path
 	}
+	if c.kept.Shared != nil {
+		return nil, fmt.Errorf("cannot checkpoint container %q: it has no mount namespace of its own, which CRIU wants", c.rec.ID)
+	}
 	for _, ns := range k.Joined {
 		if err := admitJoined(&ns); err != nil {
 			return nil, fmt.Errorf("cannot checkpoint container %q: %w", c.rec.ID, err)

@@ -36,6 +36,7 @@ type kept struct {
 	Resctrl    *resctrl.Record `json:",omitempty"` // its group in resctrl; nil: none
 	PrivatePID bool            // the container has its own pid namespace
 	Hooks      laterHooks
+	Shared     *sharedMounts `json:",omitempty"` // nil: its mounts are its own
 }
 
 // laterHooks are the hooks that run after create.

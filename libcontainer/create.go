@@ -134,12 +134,20 @@ func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err er
 	if err != nil {
 		return nil, err
 	}
+	var mounts *sharedMounts
+	if p.Init.Rootfs.Shared && !p.Init.Rootfs.Whole {
+		if mounts, err = lookShared(p.Rootfs, p.Enter.MountPath(), f.mountNS); err != nil {
+			return nil, err
+		}
+		undo.Add("take the mounts away", mounts.remove)
+	}
 	child, err := enter(o, p, f, cg, group, &undo) // a process in its namespaces and its cgroup, running init
 	if err != nil {
 		return nil, err
 	}
 	p.Init.Rootfs.PlaceCgroup(cg.Record().Path)
 	c := &Container{dir: dir, kept: keep(p, cg.Cgroup, group)}
+	c.kept.Shared = mounts
 	if err := grant(p, child.PID); err != nil {
 		return nil, err
 	}

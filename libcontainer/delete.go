@@ -108,6 +108,9 @@ func (c *Container) remove(log *slog.Logger) error {
 	if err := c.kept.Resctrl.Remove(); err != nil {
 		return err
 	}
+	if err := c.kept.Shared.remove(); err != nil {
+		return err
+	}
 	if err := c.dir.Remove(); err != nil {
 		return err
 	}

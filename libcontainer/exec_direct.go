@@ -30,8 +30,13 @@ func (c *Container) execDirect(o *ExecOptions, p *plan.ExecPlan, f *execFiles) (
 		MountNS: int(f.mountNS.Fd()), Page: int(page.Fd()), Home: home,
 		Own: toOwn(p.Exec.Credentials.UID, p.Exec.Credentials.UserNS),
 	}
+	uses := []int{files.MountNS, files.Page}
+	if f.root != nil {
+		files.Root = int(f.root.Fd())
+		uses = append(uses, files.Root)
+	}
 	child, err := c.join(o, p, f, nsenter.Request{
-		Uses:   []int{files.MountNS, files.Page},
+		Uses:   uses,
 		Finish: func(t *nsenter.Tail) { p.Exec.AppendSteps(t, files) },
 		Ready: func(child *nsenter.Child) error {
 			cred := &p.Exec.Credentials

@@ -28,6 +28,7 @@ type execFiles struct {
 	init    *os.File       // init's end; nil once it has it
 	pidfd   *os.File       // of the container's init
 	mountNS *os.File       // the mount namespace of the container's init
+	root    *os.File       // its root, if that is not the namespace's; else nil
 	console *os.File       // where the terminal goes; nil: no terminal
 	agent   *os.File       // the seccomp agent's socket; nil: none
 }
@@ -63,7 +64,10 @@ func (c *Container) openExecFiles(o *ExecOptions, p *plan.ExecPlan, tty *relay) 
 	// namespace may not have the right to look at a process (ptrace(2)) that
 	// waits at the gate.
 	err = c.procOfInit(f.pidfd, func(proc string) (err error) {
-		f.mountNS, err = os.Open(proc + "/ns/mnt")
+		if f.mountNS, err = os.Open(proc + "/ns/mnt"); err != nil || !p.Exec.Chroot {
+			return err
+		}
+		f.root, err = os.OpenFile(proc+"/root", unix.O_PATH|unix.O_DIRECTORY, 0)
 		return err
 	})
 	if err != nil {
@@ -93,6 +97,9 @@ func (c *Container) procOfInit(pidfd *os.File, look func(proc string) error) err
 // takes them.
 func (f *execFiles) forInit() []int {
 	fds := []int{int(f.mountNS.Fd())}
+	if f.root != nil {
+		fds = append(fds, int(f.root.Fd()))
+	}
 	if f.console != nil {
 		fds = append(fds, int(f.console.Fd()))
 	}
@@ -112,7 +119,7 @@ func (f *execFiles) closeAgent() {
 }
 
 func (f *execFiles) close() {
-	for _, file := range []*os.File{f.init, f.pidfd, f.mountNS, f.console, f.agent} {
+	for _, file := range []*os.File{f.init, f.pidfd, f.mountNS, f.root, f.console, f.agent} {
 		if file != nil {
 			file.Close()
 		}

@@ -32,7 +32,7 @@ func hide() error {
 
 // execFiles are the fds that come with the plan of an exec.
 type execFiles struct {
-	mountNS, console, agent int
+	mountNS, root, console, agent int
 }
 
 // runExec makes this process one of a container that is there already, and
@@ -62,12 +62,17 @@ func runExec(conn *protocol.Conn, frame *protocol.Frame) error {
 	if err := joinMountNS(f.mountNS); err != nil { // from here on every path is the container's
 		return err
 	}
+	if p.Chroot {
+		if err := changeRoot(f.root); err != nil {
+			return err
+		}
+	}
 	// A session of its own: no terminal of the caller can reach in.
 	if _, err := unix.Setsid(); err != nil {
 		return fmt.Errorf("make a new session: %w", err)
 	}
 	// The kernel has made the root of the namespace ours, whatever root the
-	// container's init has by now.
+	// container's init has by now, unless its mount namespace is not its own.
 	root, err := linux.OpenNoSymlinks(unix.AT_FDCWD, "/", unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return fmt.Errorf("open the container's root: %w", err)
@@ -115,6 +120,17 @@ func runExec(conn *protocol.Conn, frame *protocol.Frame) error {
 	return nil
 }
 
+// changeRoot makes the directory of fd the root.
+func changeRoot(fd int) error {
+	if err := unix.Fchdir(fd); err != nil {
+		return fmt.Errorf("chdir to the container's root: %w", err)
+	}
+	if err := unix.Chroot("."); err != nil {
+		return fmt.Errorf("chroot to the container's root: %w", err)
+	}
+	return unix.Close(fd)
+}
+
 // receiveExec takes the plan and its fds out of the frame.
 func receiveExec(frame *protocol.Frame) (*plan.Exec, *execFiles, error) {
 	defer trace.Begin("decode the plan").End()
@@ -123,7 +139,7 @@ func receiveExec(frame *protocol.Frame) (*plan.Exec, *execFiles, error) {
 		return nil, nil, err
 	}
 	f := new(execFiles)
-	err := take(frame, wanted{true, &f.mountNS}, wanted{p.Terminal, &f.console}, wanted{p.AgentMessage != nil, &f.agent})
+	err := take(frame, wanted{true, &f.mountNS}, wanted{p.Chroot, &f.root}, wanted{p.Terminal, &f.console}, wanted{p.AgentMessage != nil, &f.agent})
 	return p, f, err
 }
 

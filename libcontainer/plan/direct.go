@@ -37,6 +37,7 @@ func (e *Exec) Direct() bool {
 // DirectFiles are what the table of a direct exec needs beside the plan.
 type DirectFiles struct {
 	MountNS int    // the container's mount namespace
+	Root    int    // the container's root, if Exec.Chroot
 	Page    int    // a file of a page's size, for ReadDirect
 	Home    string // what HOME is; "" if it is in the environment
 	Own     []int  // which of the fds 0 to 2 become the user's
@@ -71,6 +72,10 @@ func (e *Exec) AppendSteps(t *nsenter.Tail, f DirectFiles) {
 	t.Call("map the page", unix.SYS_MMAP, num(pageAt), num(pageSize), num(unix.PROT_READ|unix.PROT_WRITE),
 		num(unix.MAP_SHARED|unix.MAP_FIXED_NOREPLACE), num(f.Page), num(0))
 	t.Call("join the mount namespace", unix.SYS_SETNS, num(f.MountNS), num(unix.CLONE_NEWNS))
+	if e.Chroot {
+		t.Call("go to the container's root", unix.SYS_FCHDIR, num(f.Root))
+		t.Call("change root to it", unix.SYS_CHROOT, t.String("."))
+	}
 	// From here on every path is the container's.
 	d.root = t.Cell()
 	t.Call("open the root directory", unix.SYS_OPENAT, num(unix.AT_FDCWD), t.String("/"), num(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC)).Save = d.root

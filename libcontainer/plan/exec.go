@@ -30,6 +30,7 @@ type ForExec struct {
 	UIDMappings  []specs.LinuxIDMapping
 	GIDMappings  []specs.LinuxIDMapping
 	NoSetgroups  bool // that namespace was made without setgroups(2)
+	Chroot       bool // its root is not that of its mount namespace
 	NoNewKeyring bool
 	Personality  *specs.LinuxPersonality
 	MemoryPolicy *specs.LinuxMemoryPolicy
@@ -60,6 +61,7 @@ func forExec(s *specs.Spec, e *Enter, in *Init, o *Options) ForExec {
 		UIDMappings:  s.Linux.UIDMappings,
 		GIDMappings:  s.Linux.GIDMappings,
 		NoSetgroups:  e.DenySetgroups,
+		Chroot:       in.Rootfs.Shared,
 		NoNewKeyring: o.NoNewKeyring,
 		Personality:  s.Linux.Personality,
 		MemoryPolicy: s.Linux.MemoryPolicy,
@@ -130,6 +132,7 @@ type Exec struct {
 	Terminal      bool
 	ConsoleHeight uint
 	ConsoleWidth  uint
+	Chroot        bool // the root comes with the plan: the mount namespace has another
 	Await         bool // wait for Go before the execve: somebody is to connect the terminal
 	PreserveFDs   int
 	Seccomp       *seccomp.Program
@@ -190,6 +193,7 @@ func (k *ForExec) BuildExec(process *specs.Process, facts *host.Facts, o ExecOpt
 		in.ConsoleHeight, in.ConsoleWidth = size.Height, size.Width
 	}
 	in.Await = o.Await
+	in.Chroot = k.Chroot
 	in.PreserveFDs = o.PreserveFDs
 	in.Seccomp, in.Landlock = k.Seccomp, k.Landlock
 	e.InitialCPUs, in.CPUs = affinity(p.ExecCPUAffinity)

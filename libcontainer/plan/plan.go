@@ -110,6 +110,14 @@ func (e *Enter) Joins(flag uintptr) *Join {
 	return nil
 }
 
+// MountPath returns the path of the joined mount namespace, or "".
+func (e *Enter) MountPath() string {
+	if j := e.Joins(unix.CLONE_NEWNS); j != nil {
+		return j.Path
+	}
+	return ""
+}
+
 // Joined returns the joined namespaces by the kernel's names of their types.
 func (e *Enter) Joined() []Joined {
 	var list []Joined
@@ -268,10 +276,12 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 		NewCgroupNS:    p.Enter.Private(unix.CLONE_NEWCGROUP),
 		CgroupDir:      cgroupDir(&p.Cgroup),
 		HostNetwork:    o.HostNetwork,
+		HostMounts:     !p.Enter.Private(unix.CLONE_NEWNS),
 	}, &d)
 	if o.Strict {
 		in.Rootfs.Unused(s, &d)
 	}
+	p.Warnings, in.Rootfs.Warnings = append(p.Warnings, in.Rootfs.Warnings...), nil
 	var warnings []string
 	if s.Linux.Seccomp != nil {
 		in.Seccomp, warnings = seccomp.Compile(s.Linux.Seccomp, seccomp.Env{Strict: o.Strict}, &d)

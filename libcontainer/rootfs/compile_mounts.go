@@ -16,7 +16,7 @@ import (
 const maxData = 4095
 
 // compileMount turns mounts[i] into a Mount.
-func compileMount(i int, s *specs.Mount, e *Env, d *defect.List) Mount {
+func compileMount(i int, s *specs.Mount, e *Env, p *Plan, d *defect.List) Mount {
 	m := Mount{
 		Where:       index("mounts", i),
 		Type:        s.Type,
@@ -31,7 +31,7 @@ func compileMount(i int, s *specs.Mount, e *Env, d *defect.List) Mount {
 	case o.remount:
 		compileRemount(&m, &o)
 	case o.bind || s.Type == "bind" || s.Type == "rbind":
-		compileBind(&m, &o, e, d)
+		compileBind(&m, &o, e, p, d)
 	case s.Type == "":
 		d.Add(m.Where+".type", "missing, and options has neither bind nor rbind")
 	default:
@@ -139,12 +139,13 @@ func flip(set, clear uint64, o option) (uint64, uint64) {
 // options name. Flags of the filesystem, such as sync, have no effect on a
 // bind mount, as with mount(8): the filesystem is mounted already, and not the
 // container's to change.
-func compileBind(m *Mount, o *optionSet, e *Env, d *defect.List) {
+func compileBind(m *Mount, o *optionSet, e *Env, p *Plan, d *defect.List) {
 	m.Kind = Bind
 	m.Recursive = o.recursive || (!o.bind && m.Type == "rbind")
 	m.Type = ""
 	if o.dataAt >= 0 {
-		d.Add(index(m.Where+".options", o.dataAt), "a bind mount takes no filesystem-specific option")
+		// The spec has it passed to mount(2), which ignores it here.
+		p.Warnings = append(p.Warnings, index(m.Where+".options", o.dataAt)+": an option of a filesystem has no effect on a bind mount")
 	}
 	if m.Source == "" {
 		d.Add(m.Where+".source", "missing for a bind mount")

@@ -319,7 +319,6 @@ func TestCompileDefects(t *testing.T) {
 		{"NUL in option", mnt(specs.Mount{Type: "tmpfs", Destination: "/a", Options: opts("ro", "x\x00")}), "mounts[0].options[1]: "},
 		{"no type", mnt(specs.Mount{Destination: "/a", Options: opts("rshared")}), "mounts[0].type: missing"},
 		{"no bind source", mnt(specs.Mount{Type: "bind", Destination: "/a"}), "mounts[0].source: missing"},
-		{"data on bind", mnt(specs.Mount{Source: "/", Destination: "/a", Options: opts("bind", "ro", "mode=755")}), "mounts[0].options[2]: a bind mount takes no"},
 		{"copyup elsewhere", mnt(specs.Mount{Type: "ext4", Destination: "/a", Options: opts("tmpcopyup")}), "mounts[0].options[0]: tmpcopyup is only"},
 		{"idmap", mnt(specs.Mount{Source: "/", Destination: "/a", Options: opts("bind", "idmap")}), "mounts[0].options[1]: idmap: there are neither"},
 		{"ridmap", mnt(specs.Mount{Source: "/", Destination: "/a", Options: opts("bind", "ridmap")}), "mounts[0].options[1]: ridmap: there are neither"},
@@ -407,5 +406,45 @@ func TestDestination(t *testing.T) {
 		if got := destination(tt.path, tt.rootfs); got != tt.want {
 			t.Errorf("destination(%q, %q) = %q, want %q", tt.path, tt.rootfs, got, tt.want)
 		}
+	}
+}
+
+// Engines leave a filesystem's options on bind mounts. mount(2) ignores them.
+func TestDataOnBind(t *testing.T) {
+	m := specs.Mount{Source: "/", Destination: "/a", Options: []string{"bind", "ro", "mode=755"}}
+	p := compile(t, example(m), Env{})
+	want := []string{"mounts[0].options[2]: an option of a filesystem has no effect on a bind mount"}
+	if !slices.Equal(p.Warnings, want) || len(p.Mounts[0].Params) > 0 {
+		t.Errorf("warnings %q, want %q; params %v, want none", p.Warnings, want, p.Mounts[0].Params)
+	}
+}
+
+// What is done in a mount namespace that is not the container's own.
+func TestSharedMounts(t *testing.T) {
+	own, joined := example(), example()
+	joined.Linux.Namespaces[0].Path = "/ns"
+	whole := example()
+	whole.Linux.Namespaces[0].Path = "/ns"
+	whole.Root.Path = "/"
+	for _, tt := range []struct {
+		name          string
+		s             *specs.Spec
+		e             Env
+		shared, whole bool
+	}{
+		{"its own", own, Env{}, false, false},
+		{"gourd's", own, Env{HostMounts: true}, true, false},
+		{"joined", joined, Env{}, true, false},
+		{"joined, with its root", whole, Env{}, true, true},
+	} {
+		p := compile(t, tt.s, tt.e)
+		if p.Shared != tt.shared || p.Whole != tt.whole || p.SetupDev == tt.whole {
+			t.Errorf("%s: Shared %v, Whole %v, SetupDev %v; want %v, %v, %v", tt.name, p.Shared, p.Whole, p.SetupDev, tt.shared, tt.whole, !tt.whole)
+		}
+	}
+	whole.Mounts = []specs.Mount{{Type: "tmpfs", Destination: "/t"}}
+	var d defect.List
+	if Compile(whole, Env{Bundle: "/b"}, &d); len(d) != 1 || !strings.HasPrefix(d[0].String(), "mounts: the mount namespace is joined") {
+		t.Errorf("a mount in the whole of a joined namespace: %v", d)
 	}
 }

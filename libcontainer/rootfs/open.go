@@ -34,7 +34,8 @@ type lateMount struct {
 // Open begins the set-up, in the container's own mount namespace. What init may
 // not do itself, here and in Mount, rt does. The other methods follow in this order: Mount, then the runtime's hooks and createContainer's;
 // Pivot; Console, if there is a terminal; WriteSysctls; Finish; Close. After
-// an error, only Close: the mount namespace is to be thrown away.
+// an error, only Close: the mount namespace is to be thrown away, or the runtime
+// takes away what is on root.path.
 //
 // Propagation comes first, as from there on nothing that is mounted may reach
 // the host. Then the root filesystem is cloned, with the mounts below it, and
@@ -46,18 +47,20 @@ func Open(p *Plan, rt Runtime) (_ *Root, err error) {
 	var undo cleanup.Stack
 	defer undo.On(&err)
 
-	if p.Joined {
-		return openJoined(p)
+	if p.Whole {
+		return openWhole(p)
 	}
-	if err := setHostPropagation(p.Propagation); err != nil {
-		return nil, err
+	if !p.Shared {
+		if err := setHostPropagation(p.Propagation); err != nil {
+			return nil, err
+		}
 	}
 	place, err := openPlace(p, rt)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(place)
-	if p.Propagation != 0 && p.Propagation&unix.MS_REC == 0 || p.Propagation&unix.MS_SHARED != 0 {
+	if !p.Shared && (p.Propagation != 0 && p.Propagation&unix.MS_REC == 0 || p.Propagation&unix.MS_SHARED != 0) {
 		if err := unshareParent(place, topPropagation(p.Propagation)); err != nil {
 			return nil, fmt.Errorf("root.path %s: %w", p.Rootfs, err)
 		}
@@ -74,6 +77,13 @@ func Open(p *Plan, rt Runtime) (_ *Root, err error) {
 	if err := linux.Attach(r.fd, place); err != nil {
 		return nil, fmt.Errorf("root.path %s: move_mount: %w", p.Rootfs, err)
 	}
+	if p.Shared {
+		// Attached to a shared mount it has become one, and its mounts would
+		// show up wherever else that one is.
+		if err := linux.SetMountAttr(r.fd, true, 0, 0, topPropagation(p.Propagation)); err != nil {
+			return nil, fmt.Errorf("root.path %s: set propagation: %w", p.Rootfs, err)
+		}
+	}
 	if err := r.openProc(); err != nil {
 		return nil, err
 	}
@@ -81,8 +91,8 @@ func Open(p *Plan, rt Runtime) (_ *Root, err error) {
 	return r, nil
 }
 
-// openJoined is Open in a mount namespace of others.
-func openJoined(p *Plan) (*Root, error) {
+// openWhole is Open where the root is that of a joined mount namespace.
+func openWhole(p *Plan) (*Root, error) {
 	fd, err := openRootfs(p)
 	if err != nil {
 		return nil, err

@@ -12,7 +12,7 @@ import (
 
 // Pivot makes the container's root this process's root and takes the host's
 // away: with pivot_root(2), or, for --no-pivot, by moving the mount and
-// chroot(2). Then, as both want the root to be private until then, the
+// chroot(2); in a mount namespace of others it is chroot(2) alone. Then, as both want the root to be private until then, the
 // container's root gets the propagation that was asked for; process.cwd is
 // made where it is missing, while the root is writable; and a stdin, stdout or
 // stderr that is the host's /dev/null becomes the container's.
@@ -20,8 +20,8 @@ func (r *Root) Pivot() error {
 	defer trace.Begin("change the root").End()
 	var err error
 	switch {
-	case r.plan.Joined:
-		err = r.enterJoined()
+	case r.plan.Shared:
+		err = r.enterShared()
 	case r.plan.NoPivot:
 		err = r.moveRoot()
 	default:

@@ -44,6 +44,7 @@ type Env struct {
 	// has no more rights over the host's files than container root.
 	Unprivileged bool
 	HostNetwork  bool // the network namespace joined by path is the one gourd runs in
+	HostMounts   bool // the container inherits gourd's mount namespace
 }
 
 // Plan is what Compile returns: all that init needs, as plain data.
@@ -53,11 +54,12 @@ type Plan struct {
 
 	Propagation uint64 // linux.rootfsPropagation as MS_ flags; 0 when unset
 	NoPivot     bool
-	// Joined is whether the mount namespace is an existing one, whose mounts
-	// are left alone.
-	Joined   bool
-	Readonly bool // root.readonly
-	Cwd      string
+	// Shared is whether the mount namespace is not the container's own: a joined
+	// one, or gourd's. Whole is whether root.path is all of a joined one; then
+	// its mounts are left alone.
+	Shared, Whole bool
+	Readonly      bool // root.readonly
+	Cwd           string
 
 	Mounts []Mount
 
@@ -74,6 +76,8 @@ type Plan struct {
 	ReadonlyPaths []string // absolute and clean
 
 	Sysctls []Sysctl // by name
+
+	Warnings []string // what the config asks for and does not get; not for init
 }
 
 // Kind says how a Mount is made.
@@ -162,15 +166,16 @@ func Compile(s *specs.Spec, e Env, d *defect.List) Plan {
 	if s.Process != nil && s.Process.Cwd != "" {
 		p.Cwd = filepath.Clean("/" + s.Process.Cwd)
 	}
-	if p.Joined = joinsMounts(s); p.Joined {
-		refuseInJoined(s, d)
+	p.Shared = e.HostMounts || joinsMounts(s)
+	if p.Whole = p.Shared && p.Rootfs == "/"; p.Whole {
+		refuseInWhole(s, d)
 		p.Sysctls = compileSysctls(s.Linux, &e, d)
 		return p
 	}
 	p.SetupDev = true
 	p.AskSources = e.NewUserNS && !e.Unprivileged
 	for i := range s.Mounts {
-		m := compileMount(i, &s.Mounts[i], &e, d)
+		m := compileMount(i, &s.Mounts[i], &e, &p, d)
 		if m.Kind == Bind && m.Destination == "/dev" {
 			p.SetupDev = false
 		}

@@ -60,7 +60,7 @@ func TestCheck(t *testing.T) {
 		{"no root", func(s *specs.Spec) { s.Root = nil }, []string{"root: missing"}},
 		{"no root path", func(s *specs.Spec) { s.Root.Path = "" }, []string{"root.path: missing"}},
 		{"no process", func(s *specs.Spec) { s.Process = nil }, []string{"process: missing"}},
-		{"everything missing", func(s *specs.Spec) { *s = specs.Spec{} }, []string{"ociVersion:", "root:", "process:", "linux.namespaces: there is no mount"}},
+		{"everything missing", func(s *specs.Spec) { *s = specs.Spec{} }, []string{"ociVersion:", "root:", "process:"}},
 		{"console too large", func(s *specs.Spec) { s.Process.ConsoleSize = &specs.Box{Height: 65536, Width: 70000} },
 			[]string{"process.consoleSize.height: 65536", "process.consoleSize.width: 70000"}},
 		{"console size without terminal", func(s *specs.Spec) {
@@ -72,7 +72,11 @@ func TestCheck(t *testing.T) {
 			[]string{"process.execCPUAffinity.initial: ", "process.execCPUAffinity.final: "}},
 		{"empty annotation key", func(s *specs.Spec) { s.Annotations = map[string]string{"": "x"} }, []string{"annotations: a key is"}},
 
-		{"no mount namespace", func(s *specs.Spec) { drop(s, specs.MountNamespace) }, []string{"linux.namespaces: there is no mount"}},
+		{"no mount namespace", func(s *specs.Spec) { drop(s, specs.MountNamespace) }, nil},
+		{"no mount namespace for a user namespace", func(s *specs.Spec) {
+			drop(s, specs.MountNamespace)
+			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace, Path: "/ns"})
+		}, []string{"linux.namespaces: there is a user namespace and no mount"}},
 		{"joined mount namespace", func(s *specs.Spec) {
 			drop(s, specs.MountNamespace)
 			join(s, specs.MountNamespace, "/proc/1/ns/mnt")

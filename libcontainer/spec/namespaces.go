@@ -63,9 +63,9 @@ func checkNamespaces(list []specs.LinuxNamespace, d *defect.List) namespaces {
 		}
 		good = append(good, ns)
 	}
-	if good.of(specs.MountNamespace) == nil {
-		// Without one the container's mounts would be the host's.
-		d.Add("linux.namespaces", "there is no mount namespace; gourd needs one to set up the root filesystem")
+	if good.of(specs.MountNamespace) == nil && good.of(specs.UserNamespace) != nil {
+		// The one that is inherited belongs to another user namespace.
+		d.Add("linux.namespaces", "there is a user namespace and no mount namespace; root of the one may mount nothing without the other")
 	}
 	return good
 }

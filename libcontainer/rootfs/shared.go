@@ -9,10 +9,14 @@ import (
 	"github.com/gourd-oci/gourd/internal/defect"
 )
 
-// joinsMounts is whether the container joins a mount namespace instead of
-// getting one. Then root.path is a path in that one, whose root it may well
-// be, and what is mounted there is not touched: it belongs to the processes
-// that live in it, and a pivot_root would move the root under their feet.
+// A mount namespace is shared if the container joins one, or inherits gourd's
+// because the config has none (config-linux.md, "Namespaces"). Its mounts are
+// then made below root.path, where all who live there see them, and the
+// container's root is changed for its own processes alone: a pivot_root would
+// move the root under the others' feet. When the container is gone, whoever
+// deletes it takes the mounts away, with the one on root.path.
+
+// joinsMounts is whether the container joins a mount namespace.
 func joinsMounts(s *specs.Spec) bool {
 	if s.Linux == nil {
 		return false
@@ -25,9 +29,10 @@ func joinsMounts(s *specs.Spec) bool {
 	return false
 }
 
-// refuseInJoined adds a defect for everything that would change the joined
-// mount namespace for those who live in it, and would outlast the container.
-func refuseInJoined(s *specs.Spec, d *defect.List) {
+// refuseInWhole adds a defect for everything that would change the joined
+// mount namespace when root.path is all of it: for those who live in it, and
+// for longer than the container lives.
+func refuseInWhole(s *specs.Spec, d *defect.List) {
 	for _, p := range []struct {
 		asked bool
 		path  string
@@ -41,13 +46,13 @@ func refuseInJoined(s *specs.Spec, d *defect.List) {
 		{s.Linux.MountLabel != "", "linux.mountLabel"},
 	} {
 		if p.asked {
-			d.Add(p.path, "the mount namespace is joined (linux.namespaces), and its mounts are not this container's to change")
+			d.Add(p.path, "the mount namespace is joined (linux.namespaces) and root.path is its root, which is not this container's to change")
 		}
 	}
 }
 
-// enterJoined makes root.path the root of this process alone.
-func (r *Root) enterJoined() error {
+// enterShared makes root.path the root of this process alone.
+func (r *Root) enterShared() error {
 	if err := unix.Fchdir(r.fd); err != nil {
 		return fmt.Errorf("chdir to the container's root: %w", err)
 	}
