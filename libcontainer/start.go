@@ -57,12 +57,16 @@ func (c *Container) release(log *slog.Logger) error {
 	if err := c.dir.AwaitGate(); err != nil { // who asks after start finds it running
 		return err
 	}
-	if err := runHooks("poststart", h.Poststart, c.hookState(), specs.StateRunning, c.rec.InitPID); err != nil {
-		if !h.PoststartFatal {
-			log.Warn(err.Error())
-			return nil
+	if h.PoststartFatal {
+		if err := runHooks("poststart", h.Poststart, c.hookState(), specs.StateRunning, c.rec.InitPID); err != nil {
+			return c.giveUp(err, log)
 		}
-		return c.giveUp(err, log)
+		return nil
+	}
+	for i := range h.Poststart { // "the remaining hooks and lifecycle continue as if the hook had succeeded"
+		if err := runHooks("poststart", h.Poststart[i:i+1], c.hookState(), specs.StateRunning, c.rec.InitPID); err != nil {
+			log.Warn(err.Error())
+		}
 	}
 	return nil
 }
