@@ -30,7 +30,7 @@ RUNTIME ?= $(CURDIR)/bin/gourd
 SUITES := ./tests/integration ./tests/engines
 
 .DEFAULT_GOAL := help
-.PHONY: help build man demo test test-unit test-libseccomp test-fuzz test-mutations bench bench-seccomp test-integration test-prepare bench-prepare test-engines test-oracle test-vm test-vm-full test-host script lint cross deps clean
+.PHONY: help build man demo test test-unit test-libseccomp test-fuzz test-mutations bench bench-seccomp test-integration test-prepare bench-prepare test-engines test-conformance test-oracle test-vm test-vm-full test-host script lint cross deps clean
 
 help: ## this text
 	@echo 'gourd, a container runtime. What can be made:'
@@ -50,10 +50,10 @@ demo: build ## build, then run a first container, which says what it sees
 	bin/gourd spec --hello --bundle "$$dir/hello" && \
 	bin/gourd --root "$$dir/state" run --bundle "$$dir/hello" hello
 
-test: deps build lint test-unit test-libseccomp test-fuzz test-integration test-prepare test-engines ## everything: install what the tests need, then run them all
+test: deps build lint test-unit test-libseccomp test-fuzz test-integration test-prepare test-engines test-conformance ## everything: install what the tests need, then run them all
 
 test-unit: build ## the tests of the packages, and the attacks of tests/security; more of them as root
-	$(GO) test -tags $(TAGS) $$($(GO) list -tags $(TAGS) ./... | grep -v -E '/tests/(integration|engines|prepare)$$')
+	$(GO) test -tags $(TAGS) $$($(GO) list -tags $(TAGS) ./... | grep -v -E '/tests/(integration|engines|prepare|conformance)$$')
 
 test-libseccomp: ## the seccomp compiler against libseccomp (the only thing that needs cgo)
 	CGO_ENABLED=1 $(GO) test -tags libseccomp,$(TAGS) ./seccomp/...
@@ -87,6 +87,9 @@ bench-prepare: build ## gourd prepare against umoci and podman, for a Debian
 
 test-engines: build ## dockerd and containerd with gourd as their runtime
 	GOURD_RUNTIME=$(CURDIR)/bin/gourd $(GO) test -count=1 -timeout 20m ./tests/engines
+
+test-conformance: build ## the validation programs of runtime-tools, beside runc: docs/results/conformance.md
+	GOURD_RUNTIME=$(CURDIR)/bin/gourd $(GO) test -count=1 -timeout 20m -parallel 8 ./tests/conformance
 
 test-oracle: ## the same scripts against Debian's runc: shows a wrong test
 	GOURD_RUNTIME=runc $(GO) test -count=1 -timeout 20m $(SUITES)
