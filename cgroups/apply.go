@@ -82,8 +82,12 @@ type WriteError struct {
 }
 
 // Error returns, for example, `linux.resources.pids.limit: write pids.max "100"
-// in /gourd/web: no such file or directory (the pids controller …)`.
+// in /gourd/web: the pids controller …`. Where the hint says what is not there,
+// ENOENT says no more, and Podman would take its text for a missing command.
 func (e *WriteError) Error() string {
+	if e.Err == unix.ENOENT && e.Hint != "" {
+		return fmt.Sprintf("%s: write %s %q in %s: %s", e.Write.From, e.Write.File, e.Write.Value, e.Cgroup, e.Hint)
+	}
 	s := fmt.Sprintf("%s: write %s %q in %s: %v", e.Write.From, e.Write.File, e.Write.Value, e.Cgroup, e.Err)
 	if e.Hint != "" {
 		s += " (" + e.Hint + ")"

@@ -82,24 +82,24 @@ func TestApplySaysWhatIsMissing(t *testing.T) {
 		want  string
 	}{
 		{"in a parent", map[string]string{"/cgroup.controllers": "cpu pids", "/a/cgroup.controllers": "cpu pids", "cgroup.controllers": "cpu"}, pids, nil,
-			`linux.resources.pids.limit: write pids.max "100" in /a/web: no such file or directory (the pids controller is not enabled here; enable it in ROOT/a/cgroup.subtree_control)`},
+			`linux.resources.pids.limit: write pids.max "100" in /a/web: the pids controller is not enabled here; enable it in ROOT/a/cgroup.subtree_control`},
 		{"further up", map[string]string{"/cgroup.controllers": "cpu pids", "/a/cgroup.controllers": "", "cgroup.controllers": ""}, pids, nil,
-			`linux.resources.pids.limit: write pids.max "100" in /a/web: no such file or directory (the pids controller is not enabled here; enable it in ROOT/cgroup.subtree_control)`},
+			`linux.resources.pids.limit: write pids.max "100" in /a/web: the pids controller is not enabled here; enable it in ROOT/cgroup.subtree_control`},
 		{"on the host", map[string]string{"/cgroup.controllers": "cpu"}, pids, nil,
-			`linux.resources.pids.limit: write pids.max "100" in /a/web: no such file or directory (cgroup v2 has no pids controller on this host, see ROOT/cgroup.controllers: the kernel lacks it, or cgroup v1 has taken it (boot with cgroup_no_v1=pids, or with systemd.unified_cgroup_hierarchy=1))`},
+			`linux.resources.pids.limit: write pids.max "100" in /a/web: cgroup v2 has no pids controller on this host, see ROOT/cgroup.controllers: the kernel lacks it, or cgroup v1 has taken it (boot with cgroup_no_v1=pids, or with systemd.unified_cgroup_hierarchy=1)`},
 		{"because of processes", map[string]string{"/cgroup.controllers": "memory"}, must("memory", "memory.max", "5", "memory.limit"),
 			[]enableFailure{{"/sys/fs/cgroup/a", "memory", unix.EBUSY}},
-			`linux.resources.memory.limit: write memory.max "5" in /a/web: no such file or directory (the memory controller cannot be enabled in /sys/fs/cgroup/a/cgroup.subtree_control: device or resource busy: /sys/fs/cgroup/a has processes of its own, and only a cgroup without may give this controller to its children; move them into a sub-cgroup, or choose another cgroupsPath)`},
+			`linux.resources.memory.limit: write memory.max "5" in /a/web: the memory controller cannot be enabled in /sys/fs/cgroup/a/cgroup.subtree_control: device or resource busy: /sys/fs/cgroup/a has processes of its own, and only a cgroup without may give this controller to its children; move them into a sub-cgroup, or choose another cgroupsPath`},
 		{"because it is threaded", nil, must("memory", "memory.max", "5", "memory.limit"),
 			[]enableFailure{{"/sys/fs/cgroup/a", "memory", unix.EOPNOTSUPP}},
-			`linux.resources.memory.limit: write memory.max "5" in /a/web: no such file or directory (the memory controller cannot be enabled in /sys/fs/cgroup/a/cgroup.subtree_control: operation not supported: /sys/fs/cgroup/a is threaded, and this controller works on whole processes only; choose another cgroupsPath)`},
+			`linux.resources.memory.limit: write memory.max "5" in /a/web: the memory controller cannot be enabled in /sys/fs/cgroup/a/cgroup.subtree_control: operation not supported: /sys/fs/cgroup/a is threaded, and this controller works on whole processes only; choose another cgroupsPath`},
 		{"because of rights", nil, must("cpuset", "cpuset.cpus", "5", "cpu.cpus"),
 			[]enableFailure{{"/sys/fs/cgroup/a", "cpuset", unix.EACCES}},
-			`linux.resources.cpu.cpus: write cpuset.cpus "5" in /a/web: no such file or directory (the cpuset controller cannot be enabled in /sys/fs/cgroup/a/cgroup.subtree_control: permission denied: this user may not; let the owner delegate it (with systemd: Delegate=cpuset))`},
+			`linux.resources.cpu.cpus: write cpuset.cpus "5" in /a/web: the cpuset controller cannot be enabled in /sys/fs/cgroup/a/cgroup.subtree_control: permission denied: this user may not; let the owner delegate it (with systemd: Delegate=cpuset)`},
 		{"in the kernel", map[string]string{"/cgroup.controllers": "cpu", "/a/cgroup.controllers": "cpu", "cgroup.controllers": "cpu"}, must("cpu", "cpu.max.burst", "1", "cpu.burst"), nil,
-			`linux.resources.cpu.burst: write cpu.max.burst "1" in /a/web: no such file or directory (the cpu controller is enabled here, but this kernel has no such file in it)`},
+			`linux.resources.cpu.burst: write cpu.max.burst "1" in /a/web: the cpu controller is enabled here, but this kernel has no such file in it`},
 		{"a core file", nil, must("", "cgroup.nothing", "1", "unified.cgroup.nothing"), nil,
-			`linux.resources.unified.cgroup.nothing: write cgroup.nothing "1" in /a/web: no such file or directory (this kernel has no such file)`},
+			`linux.resources.unified.cgroup.nothing: write cgroup.nothing "1" in /a/web: this kernel has no such file`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := fake(t, tt.files)
@@ -138,7 +138,7 @@ func TestMissingControllerFailsCreate(t *testing.T) {
 	if err == nil {
 		c.Close()
 	}
-	want := `linux.resources.pids.limit: write pids.max "100" in ` + path + `: no such file or directory (cgroup v2 has no pids controller on this host, see ` + root + `/cgroup.controllers: the kernel lacks it, or cgroup v1 has taken it (boot with cgroup_no_v1=pids, or with systemd.unified_cgroup_hierarchy=1))`
+	want := `linux.resources.pids.limit: write pids.max "100" in ` + path + `: cgroup v2 has no pids controller on this host, see ` + root + `/cgroup.controllers: the kernel lacks it, or cgroup v1 has taken it (boot with cgroup_no_v1=pids, or with systemd.unified_cgroup_hierarchy=1)`
 	if err == nil || err.Error() != want {
 		t.Errorf("\n got %v\nwant %s", err, want)
 	}

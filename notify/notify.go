@@ -83,6 +83,10 @@ func (e *Error) Error() string {
 		return fmt.Sprintf("exec %s: %v (its interpreter %s is not there)", e.Path, e.Errno, e.Interpreter)
 	case e.Step == StepExec && e.Errno == unix.ENOENT:
 		return fmt.Sprintf("exec %s: %v (it or its interpreter is not there)", e.Path, e.Errno)
+	case e.Step == StepExec && e.Errno == unix.ENOEXEC:
+		return fmt.Sprintf("exec %s: %v (it is neither a program for this machine's architecture nor a script with #!)", e.Path, e.Errno)
+	case e.Step == StepExec && e.Errno == unix.EPERM:
+		return fmt.Sprintf("exec %s: %v (the seccomp profile, or a security module, may forbid it)", e.Path, e.Errno)
 	case e.Step == StepExec:
 		return fmt.Sprintf("exec %s: %v", e.Path, e.Errno)
 	case e.Step == StepFilter:

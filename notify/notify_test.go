@@ -107,11 +107,11 @@ func TestErrorsOfTheExec(t *testing.T) {
 		{"no program", missing, "", StepExec, unix.ENOENT, "exec " + missing + ": no such file or directory (it or its interpreter is not there)", 0},
 		{"no shell", script, "", StepExec, unix.ENOENT, "exec " + script + ": no such file or directory (its interpreter /no/such/shell is not there)", 0},
 		{"no loader", dynamic, "", StepExec, unix.ENOENT, "exec " + dynamic + ": no such file or directory (its interpreter /lib/ld-none.so.1 is not there)", 0},
-		{"no format", plain, "", StepExec, unix.ENOEXEC, "exec " + plain + ": exec format error", 0},
+		{"no format", plain, "", StepExec, unix.ENOEXEC, "exec " + plain + ": exec format error (it is neither a program for this machine's architecture nor a script with #!)", 0},
 		{"directory", dirname, "", StepExec, unix.EACCES, "exec " + dirname + ": permission denied", 0},
 		{"no shell, a filter", script, "harmless", StepExec, unix.ENOENT, "exec " + script + ": no such file or directory (its interpreter /no/such/shell is not there)", 0},
 		{"no shell, a filter that denies every way to say so", script, "mute", StepExec, unix.ENOENT, "exec " + script + ": no such file or directory (its interpreter /no/such/shell is not there)", unix.SIGSEGV},
-		{"a filter that denies execve", self(t), "exec", StepExec, unix.EPERM, "exec " + self(t) + ": operation not permitted", 0},
+		{"a filter that denies execve", self(t), "exec", StepExec, unix.EPERM, "exec " + self(t) + ": operation not permitted (the seccomp profile, or a security module, may forbid it)", 0},
 		{"a filter that is none", self(t), "broken", StepFilter, unix.EINVAL, "load seccomp filter: invalid argument", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

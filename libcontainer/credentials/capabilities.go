@@ -116,6 +116,10 @@ func (w *capWarnings) addBits(bits uint64, set, why string) {
 func (w capWarnings) list() []string {
 	var out []string
 	for _, e := range w {
+		if e.sets == "ambient" { // in the words that are known from runc
+			out = append(out, fmt.Sprintf("process.capabilities: can't raise ambient capability %s: %s", e.name, e.why))
+			continue
+		}
 		out = append(out, fmt.Sprintf("process.capabilities: %s cannot be granted (%s): %s", e.name, e.sets, e.why))
 	}
 	return out

@@ -212,7 +212,7 @@ func TestCompileCapabilities(t *testing.T) {
 			nil, Capabilities{Bounding: bits(0), Permitted: bits(0, 5), Effective: bits(5), Inheritable: bits(24)}, nil},
 		{"ambient", &specs.LinuxCapabilities{Permitted: []string{chown, kill}, Inheritable: []string{kill}, Ambient: []string{kill, chown}},
 			nil, Capabilities{Permitted: bits(0, 5), Inheritable: bits(5), Ambient: bits(5)},
-			[]string{"process.capabilities: CAP_CHOWN cannot be granted (ambient): it is not both permitted and inheritable"}},
+			[]string{"process.capabilities: can't raise ambient capability CAP_CHOWN: it is not both permitted and inheritable"}},
 		{"effective is not permitted", &specs.LinuxCapabilities{Effective: []string{chown}}, nil, Capabilities{},
 			[]string{"process.capabilities: CAP_CHOWN cannot be granted (effective): it is not permitted"}},
 		{"unknown, told once", &specs.LinuxCapabilities{Bounding: []string{"CAP_X", chown, "CAP_X"}, Permitted: []string{"CAP_X"}, Effective: []string{"cap_chown"}},

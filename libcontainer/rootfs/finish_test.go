@@ -295,7 +295,7 @@ func TestSysctl(t *testing.T) {
 				t.Errorf("%s is %q, want %q", file, got, want)
 			}
 		}
-		for name, want := range map[string]string{"net.ipv4.nonesuch": "open /proc/sys/net/ipv4/nonesuch: no such file", "net.ipv4.ip_forward": `write "x" to /proc/sys/net/ipv4/ip_forward: invalid argument`} {
+		for name, want := range map[string]string{"net.ipv4.nonesuch": "this kernel has no /proc/sys/net/ipv4/nonesuch", "net.ipv4.ip_forward": `write "x" to /proc/sys/net/ipv4/ip_forward: invalid argument`} {
 			file, _ := sysctlFile(name)
 			err := r.writeSysctl(&Sysctl{Name: name, File: "sys/" + file, Value: "x"})
 			if err == nil || !strings.HasPrefix(err.Error(), want) {

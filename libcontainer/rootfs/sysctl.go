@@ -26,6 +26,9 @@ func (r *Root) WriteSysctls() error {
 
 func (r *Root) writeSysctl(s *Sysctl) error {
 	fd, err := linux.OpenBeneath(r.proc, s.File, unix.O_WRONLY)
+	if err == unix.ENOENT {
+		return noSysctl(s.File)
+	}
 	if err != nil {
 		return fmt.Errorf("open /proc/%s: %w", s.File, err)
 	}
@@ -36,3 +39,13 @@ func (r *Root) writeSysctl(s *Sysctl) error {
 	}
 	return nil
 }
+
+// noSysctl is ENOENT for a file below /proc. It has words of its own: those of
+// the errno engines take for a missing command.
+type noSysctl string
+
+func (file noSysctl) Error() string {
+	return "this kernel has no /proc/" + string(file) + ", or not in the container's namespaces"
+}
+
+func (noSysctl) Unwrap() error { return unix.ENOENT }
