@@ -214,7 +214,10 @@ func step(dir int, name string) (fd int, isNew bool, err error) {
 // explainMkdir says what the kernel means (cgroup-v2.rst, "Limiting the Number
 // of Descendants").
 func explainMkdir(err error) error {
-	if errors.Is(err, unix.EAGAIN) {
+	switch {
+	case errors.Is(err, unix.EROFS):
+		return fmt.Errorf("%w (the cgroup filesystem is mounted so; inside of a container, give that one a writable /sys/fs/cgroup)", err)
+	case errors.Is(err, unix.EAGAIN):
 		return fmt.Errorf("%w (cgroup.max.descendants or cgroup.max.depth of a cgroup above is reached)", err)
 	}
 	return err

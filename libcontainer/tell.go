@@ -1,6 +1,7 @@
 package libcontainer
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gourd-oci/gourd/internal/linux"
 	"github.com/gourd-oci/gourd/nsenter"
 )
 
@@ -41,6 +43,13 @@ func sendPidfd(path string, pidfd *os.File) error {
 func writePidFile(path string, pid int) error {
 	tmp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".tmp")
 	if err := os.WriteFile(tmp, []byte(strconv.Itoa(pid)), 0o644); err != nil {
+		var p *os.PathError
+		if errors.As(err, &p) {
+			err = p.Err // its path is not the one that was given
+		}
+		if errors.Is(err, unix.ENOENT) {
+			err = linux.Worded(unix.ENOENT, "its directory does not exist")
+		}
 		return err
 	}
 	if err := os.Rename(tmp, path); err != nil {

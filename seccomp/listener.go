@@ -9,6 +9,8 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/internal/linux"
 )
 
 // DialListener connects to the agent at a listenerPath, a unix stream socket
@@ -18,11 +20,14 @@ import (
 func DialListener(path string) (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("connect to the seccomp agent at %s: socket: %w", path, err)
+		return nil, fmt.Errorf("failed to connect with seccomp agent %s: socket: %w", path, err)
 	}
 	if err := connect(fd, path); err != nil {
 		unix.Close(fd)
-		return nil, fmt.Errorf("connect to the seccomp agent at %s: %w", path, err)
+		if err == unix.ENOENT {
+			err = linux.Worded(unix.ENOENT, "there is no such socket")
+		}
+		return nil, fmt.Errorf("failed to connect with seccomp agent %s: %w", path, err)
 	}
 	return os.NewFile(uintptr(fd), path), nil
 }

@@ -115,7 +115,7 @@ func (p *Plan) chdir(root int) (entered bool, err error) {
 func (p *Plan) cwdError(err error) error {
 	switch err {
 	case unix.ENOTDIR:
-		return notDirectory(p.Cwd)
+		err = linux.Worded(unix.ENOTDIR, "it is no directory")
 	case unix.ELOOP:
 		err = fmt.Errorf("%w (a loop of symlinks, or a link of /proc that leads elsewhere)", err)
 	}
@@ -136,13 +136,3 @@ func verifyCwd() error {
 	}
 	return nil
 }
-
-// notDirectory is ENOTDIR for process.cwd. It has words of its own: those of
-// the errno Docker takes for a mount of a directory on a file.
-type notDirectory string
-
-func (cwd notDirectory) Error() string {
-	return fmt.Sprintf("process.cwd: change to %q: it is no directory", string(cwd))
-}
-
-func (notDirectory) Unwrap() error { return unix.ENOTDIR }

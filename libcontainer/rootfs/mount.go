@@ -209,7 +209,12 @@ func attach(m *Mount, fd, target int) error {
 	if err := linux.Attach(fd, target); err != nil {
 		if err == unix.ENOTDIR || err == unix.EINVAL {
 			if src, dst, ok := kinds(fd, target); ok && src != dst {
-				return fmt.Errorf("the source is a %s and the destination a %s: %w", src, dst, unix.ENOTDIR)
+				if m.Kind == Bind {
+					src = m.Source + " is a " + src
+				} else {
+					src = "is a " + src
+				}
+				return fmt.Errorf("the source %s and the destination a %s: %w", src, dst, unix.ENOTDIR)
 			}
 		}
 		return fmt.Errorf("move_mount: %w", linux.NeedsKernel("5.2", err))

@@ -27,7 +27,7 @@ func (r *Root) WriteSysctls() error {
 func (r *Root) writeSysctl(s *Sysctl) error {
 	fd, err := linux.OpenBeneath(r.proc, s.File, unix.O_WRONLY)
 	if err == unix.ENOENT {
-		return noSysctl(s.File)
+		return linux.Worded(unix.ENOENT, "this kernel has no /proc/"+s.File+", or not in the container's namespaces")
 	}
 	if err != nil {
 		return fmt.Errorf("open /proc/%s: %w", s.File, err)
@@ -39,13 +39,3 @@ func (r *Root) writeSysctl(s *Sysctl) error {
 	}
 	return nil
 }
-
-// noSysctl is ENOENT for a file below /proc. It has words of its own: those of
-// the errno engines take for a missing command.
-type noSysctl string
-
-func (file noSysctl) Error() string {
-	return "this kernel has no /proc/" + string(file) + ", or not in the container's namespaces"
-}
-
-func (noSysctl) Unwrap() error { return unix.ENOENT }

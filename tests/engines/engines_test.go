@@ -18,7 +18,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	world.Main(m, map[string]world.Inside{"script": runScript})
+	world.Main(m, map[string]world.Inside{"script": runScript, "mistakes": makeMistakes, "matches": makeMatches})
 }
 
 // TestEngines runs every script of testdata. One alone:
@@ -63,11 +63,7 @@ func runScript(t *world.T, script string) {
 	var e *engine
 	switch name {
 	case "docker":
-		e, err = start("dockerd", "--data-root", base+"/data", "--exec-root", base+"/exec",
-			"--pidfile", base+"/pid", "-H", "unix://"+base+"/docker.sock",
-			"--bridge=none", "--iptables=false", "--ip6tables=false",
-			"--exec-opt", "native.cgroupdriver=cgroupfs",
-			"--add-runtime", "undertest="+rt.Path, "--default-runtime", "undertest")
+		e, err = startDocker(rt)
 	case "containerd":
 		e, err = start("containerd", "--root", base+"/root", "--state", base+"/state", "--address", base+"/containerd.sock")
 	default:
@@ -110,6 +106,15 @@ func runScript(t *world.T, script string) {
 			t.Errorf("left behind: %s", line)
 		}
 	}
+}
+
+// startDocker starts dockerd with the runtime as its only one.
+func startDocker(rt world.Runtime) (*engine, error) {
+	return start("dockerd", "--data-root", base+"/data", "--exec-root", base+"/exec",
+		"--pidfile", base+"/pid", "-H", "unix://"+base+"/docker.sock",
+		"--bridge=none", "--iptables=false", "--ip6tables=false",
+		"--exec-opt", "native.cgroupdriver=cgroupfs",
+		"--add-runtime", "undertest="+rt.Path, "--default-runtime", "undertest")
 }
 
 // makeRootfs makes a root filesystem of a few busybox commands in dir.
