@@ -18,7 +18,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	world.Main(m, map[string]world.Inside{"script": runScript, "mistakes": makeMistakes, "matches": makeMatches})
+	world.Main(m, map[string]world.Inside{"script": runScript, "mistakes": makeMistakes, "matches": makeMatches, "configuration": configure})
 }
 
 // TestEngines runs every script of testdata. One alone:
