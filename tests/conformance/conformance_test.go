@@ -18,7 +18,9 @@ import (
 
 var update = flag.Bool("update", false, "write what comes out into the result file; its explanations stay")
 
-func TestMain(m *testing.M) { world.Main(m, map[string]world.Inside{"program": runProgram}) }
+func TestMain(m *testing.M) {
+	world.Main(m, map[string]world.Inside{"program": runProgram, "documents": checkDocuments})
+}
 
 // resultFile says what comes out, and why.
 const resultFile = "../../docs/results/conformance.md"
