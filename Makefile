@@ -85,7 +85,7 @@ test-prepare: build ## gourd prepare: images of umoci, buildah and skopeo; a kil
 bench-prepare: build ## gourd prepare against umoci and podman, for a Debian
 	GOURD_RUNTIME=$(CURDIR)/bin/gourd $(GO) test -count=1 -timeout 40m ./tests/prepare -run '^$$' -bench Debian -benchtime 3x
 
-test-engines: build ## dockerd and containerd with gourd as their runtime
+test-engines: build ## dockerd, containerd and Podman with gourd as their runtime; docs/errors.md
 	GOURD_RUNTIME=$(CURDIR)/bin/gourd $(GO) test -count=1 -timeout 20m ./tests/engines
 
 test-conformance: build ## the validation programs of runtime-tools, beside runc: docs/results/conformance.md
