@@ -94,29 +94,26 @@ func compileMemoryPolicy(p *specs.LinuxMemoryPolicy, d *defect.List) *MemoryPoli
 		}
 	}
 	out := new(MemoryPolicy)
-	switch {
-	case p.Mode == "":
-		d.Add(at+".mode", "missing: it is one of %s", strings.Join(MemoryPolicyModes(), ", "))
-	case mode == nil:
-		d.Add(at+".mode", "%q is not a mode of set_mempolicy: %s", string(p.Mode), strings.Join(MemoryPolicyModes(), ", "))
-	default:
+	if mode == nil { // "invalid memory policy …" are words that are known from runc
+		d.Add(at+".mode", "invalid memory policy mode %q: it is one of %s", string(p.Mode), strings.Join(MemoryPolicyModes(), ", "))
+	} else {
 		out.Mode = mode.mode
 	}
 	if p.Nodes != "" {
 		out.Nodes = new(unix.CPUSet)
 		if err := linux.EachInList(p.Nodes, MaxNode-1, out.Nodes.Set); err != nil {
-			d.Add(at+".nodes", "%q is not a list of memory nodes like 0-3,7: %v", p.Nodes, err)
+			d.Add(at+".nodes", "invalid memory policy nodes %q: they are not a list like 0-3,7: %v", p.Nodes, err)
 		}
 	}
 	for i, name := range p.Flags {
 		bit := memoryFlagBit(name)
 		if bit == 0 {
-			d.Add(fmt.Sprintf("%s.flags[%d]", at, i), "%q is not a flag of set_mempolicy: %s", string(name), strings.Join(MemoryPolicyFlags(), ", "))
+			d.Add(fmt.Sprintf("%s.flags[%d]", at, i), "invalid memory policy flag %q: it is one of %s", string(name), strings.Join(MemoryPolicyFlags(), ", "))
 		}
 		out.Mode |= bit
 	}
 	if mode != nil {
-		checkMemoryPolicy(mode, p, out.Mode, d)
+		checkMemoryPolicy(mode, p, out, d)
 	}
 	return out
 }
@@ -131,12 +128,13 @@ func memoryFlagBit(name specs.MemoryPolicyFlagType) uint32 {
 }
 
 // checkMemoryPolicy checks that nodes and flags go with the mode.
-func checkMemoryPolicy(mode *memoryMode, p *specs.LinuxMemoryPolicy, bits uint32, d *defect.List) {
+func checkMemoryPolicy(mode *memoryMode, p *specs.LinuxMemoryPolicy, out *MemoryPolicy, d *defect.List) {
+	bits := out.Mode
 	const nodes, flags = "linux.memoryPolicy.nodes", "linux.memoryPolicy.flags"
 	const places = unix.MPOL_F_STATIC_NODES | unix.MPOL_F_RELATIVE_NODES
 	switch {
 	case mode.nodes == noNodes && p.Nodes != "":
-		d.Add(nodes, "%s takes none", mode.name)
+		d.Add(nodes, "%s takes none: the mode requires 0 nodes but got %d", mode.name, out.Nodes.Count())
 	case mode.nodes == needsNodes && p.Nodes == "":
 		d.Add(nodes, "missing: %s needs at least one", mode.name)
 	}
