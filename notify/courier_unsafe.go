@@ -127,8 +127,7 @@ func (c *courier) run() {
 	fd := c.listener - 1
 	*(*uint32)(unsafe.Pointer(&c.control[controlData])) = fd
 	if errno := c.send(); errno != 0 {
-		atomic.StoreUint32(c.page.step, uint32(StepListener))
-		atomic.StoreUint32(c.page.errno, uint32(errno))
+		atomic.StoreInt64(c.page.delivered, -int64(errno))
 		unix.RawSyscall(unix.SYS_EXIT_GROUP, 1, 0, 0)
 	}
 	// Neither is for the container, and the agent waits for the end of the

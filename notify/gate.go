@@ -73,6 +73,13 @@ func Prepare(p *Page, listener, runtime int, e *Exec) (*Gate, error) {
 	return &Gate{page: p, wait: newWaiting(listener, runtime, owner.Uid, p.fd), launch: l}, nil
 }
 
+// Owner returns the user id that may start the container beside root, as this
+// process' user namespace sees it: who has made the socket.
+func (g *Gate) Owner() uint32 { return g.wait.owner }
+
+// Mask returns the signal mask that the program gets.
+func (g *Gate) Mask() uint64 { return g.launch.mask }
+
 // Wait blocks until a start has come and has been given the page, and closes
 // the socket. Before that it waits for the runtime's word that the container is
 // recorded: where the runtime was killed on the way there, no start can ever
@@ -93,13 +100,13 @@ func (g *Gate) Wait() error {
 // Fail tells start that a startContainer hook failed, with its text and its
 // errno if it has one. The caller then exits.
 func (g *Gate) Fail(err error) {
+	result := int64(failedSomehow)
 	var errno unix.Errno
 	if errors.As(err, &errno) {
-		g.page.put(offErrno, uint32(errno))
+		result = -int64(errno)
 	}
-	g.page.text(offText, pageSize, err.Error())
-	g.page.put(offStep, uint32(StepHooks))
-	g.page.put(offState, stateFailed)
+	g.page.text(offText, PageSize, err.Error())
+	g.page.put(ResultAt(StepHooks), result)
 }
 
 // Exec puts the thread under the ruleset, loads the filter and executes the program, with the signal mask that

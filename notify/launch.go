@@ -31,17 +31,17 @@ func (l *Launch) Exec() { l.launch.run() }
 // FD returns the page's file, to be sent to who is to look at its Outcome.
 func (p *Page) FD() int { return p.fd }
 
-// Outcome tells how a Launch went whose process has executed its program or
+// Outcome tells how a launch went whose process has executed its program or
 // has ended: nil if the program was executed, what failed as an *Error, or
 // ErrDied.
 func Outcome(page *os.File) error {
-	state, failure, err := readPage(page)
+	begun, failure, err := readPage(page)
 	switch {
 	case err != nil:
 		return err
 	case failure != nil:
 		return failure
-	case state == stateExecuting:
+	case begun:
 		return nil
 	}
 	return ErrDied

@@ -13,7 +13,7 @@ import (
 // kernel reads lives on the heap, where it does not move, and is kept alive by
 // the launch.
 type launch struct {
-	state, errno, step *uint32 // in the page
+	begun, restricted, filtered, delivered, executed *int64 // in the page
 
 	path       *byte
 	argv, envv []*byte // each ends with a nil
@@ -27,10 +27,10 @@ type launch struct {
 }
 
 func newLaunch(p *Page, e *Exec) (*launch, error) {
+	word := func(off int) *int64 { return (*int64)(unsafe.Pointer(&p.mem[off])) }
 	l := &launch{
-		state: (*uint32)(unsafe.Pointer(&p.mem[offState])),
-		errno: (*uint32)(unsafe.Pointer(&p.mem[offErrno])),
-		step:  (*uint32)(unsafe.Pointer(&p.mem[offStep])),
+		begun: word(BegunAt), restricted: word(ResultAt(StepLandlock)), filtered: word(ResultAt(StepFilter)),
+		delivered: word(ResultAt(StepListener)), executed: word(ResultAt(StepExec)),
 	}
 	l.preserve = uintptr(3 + e.Preserve)
 	l.ruleset = uintptr(e.Ruleset)
@@ -109,15 +109,13 @@ func (l *launch) quiesce() {
 //
 //go:nosplit
 func (l *launch) exec() {
-	atomic.StoreUint32(l.step, uint32(StepLandlock))
-	atomic.StoreUint32(l.state, stateExecuting)
+	atomic.StoreInt64(l.begun, 1)
 	if l.ruleset != 0 { // before the filter, which may forbid it
 		if _, _, errno := unix.RawSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, l.ruleset, 0, 0); errno != 0 {
-			atomic.StoreUint32(l.errno, uint32(errno))
+			atomic.StoreInt64(l.restricted, -int64(errno))
 			l.die()
 		}
 	}
-	atomic.StoreUint32(l.step, uint32(StepFilter))
 	if l.courier != nil {
 		l.courier.call()
 	}
@@ -127,17 +125,16 @@ func (l *launch) exec() {
 			errno = unix.ESRCH // TSYNC: this thread could not be synchronised
 		}
 		if errno != 0 {
-			atomic.StoreUint32(l.errno, uint32(errno))
+			atomic.StoreInt64(l.filtered, -int64(errno))
 			l.die()
 		}
 		if l.courier != nil {
 			l.courier.deliver(r)
 		}
 	}
-	atomic.StoreUint32(l.step, uint32(StepExec))
 	_, _, errno := unix.RawSyscall(unix.SYS_EXECVE, uintptr(unsafe.Pointer(l.path)),
 		uintptr(unsafe.Pointer(&l.argv[0])), uintptr(unsafe.Pointer(&l.envv[0])))
-	atomic.StoreUint32(l.errno, uint32(errno))
+	atomic.StoreInt64(l.executed, -int64(errno))
 	l.die()
 }
 

@@ -12,7 +12,7 @@
 //	connect  ----------------------> accept4 returns
 //	recvmsg <--------- page -------- sendmsg, close the listener
 //	read …                           startContainer hooks     | Fail: text -> page, exit
-//	                                 page.state = executing
+//	                                 page: the execve is next
 //	                                 Landlock, the filter     | errno -> page, die
 //	                                 bring its listener away  | errno -> page, exit
 //	                                 execve                   | errno -> page, die

@@ -380,25 +380,25 @@ func TestReadPage(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		fill  func(p *Page)
-		state uint32
+		begun bool
 		want  string // the failure's text
 		err   string
 	}{
 		{name: "waiting", fill: func(p *Page) {}},
-		{name: "executing", fill: func(p *Page) { p.put(offState, stateExecuting) }, state: stateExecuting},
-		{name: "errno before executing", fill: func(p *Page) { p.put(offErrno, 1) }},
+		{name: "executing", fill: func(p *Page) { p.put(BegunAt, 1) }, begun: true},
+		{name: "the filter is loaded", fill: func(p *Page) { p.put(BegunAt, 77); p.put(ResultAt(StepFilter), 3) }, begun: true},
+		{name: "a failure before executing", fill: func(p *Page) { p.put(ResultAt(StepExec), -1) }},
 		{name: "long texts", fill: func(p *Page) {
-			p.put(offState, stateFailed)
+			p.put(ResultAt(StepHooks), failedSomehow)
 			p.text(offPath, offInterp, long)
-			p.text(offText, pageSize, long+long)
-		}, state: stateFailed, want: strings.Repeat("x", pageSize-offText)},
+			p.text(offText, PageSize, long+long)
+		}, want: strings.Repeat("x", PageSize-offText)},
 		{name: "long path", fill: func(p *Page) {
-			p.put(offState, stateExecuting)
-			p.put(offStep, uint32(StepExec))
-			p.put(offErrno, uint32(unix.EACCES))
+			p.put(BegunAt, 1)
+			p.put(ResultAt(StepExec), -int64(unix.EACCES))
 			p.text(offPath, offInterp, long)
 			p.text(offInterp, offText, "no")
-		}, state: stateExecuting, want: "exec " + long[:2048] + ": permission denied"},
+		}, begun: true, want: "exec " + long[:2048] + ": permission denied"},
 		{name: "other magic", fill: func(p *Page) { p.put(offMagic, 1) }, err: "the start gate's page is of another version of gourd"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -414,15 +414,15 @@ func TestReadPage(t *testing.T) {
 			}
 			f := os.NewFile(uintptr(fd), "page")
 			defer f.Close()
-			state, failure, err := readPage(f)
+			begun, failure, err := readPage(f)
 			if tt.err != "" {
 				if err == nil || err.Error() != tt.err {
 					t.Errorf("error %v, want %s", err, tt.err)
 				}
 				return
 			}
-			if err != nil || state != tt.state {
-				t.Errorf("state %d, error %v, want state %d", state, err, tt.state)
+			if err != nil || begun != tt.begun {
+				t.Errorf("begun %v, error %v, want begun %v", begun, err, tt.begun)
 			}
 			if failure == nil != (tt.want == "") || failure != nil && failure.Error() != tt.want {
 				t.Errorf("failure %v, want %q", failure, tt.want)
@@ -437,7 +437,7 @@ func TestPageCannotShrink(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	for _, size := range []int64{0, 2 * pageSize} {
+	for _, size := range []int64{0, 2 * PageSize} {
 		if err := unix.Ftruncate(p.fd, size); err != unix.EPERM {
 			t.Errorf("ftruncate to %d: %v, want EPERM", size, err)
 		}

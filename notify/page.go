@@ -9,27 +9,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The page's layout; the numbers are in the machine's byte order. A text ends
-// at its first byte 0 or the end of its room.
+// The page's layout. The first part is words of 64 bits in the machine's byte
+// order, each of which is stored as the result of a system call could be, for
+// there is a gate that can store nothing else. A text ends at its first byte 0
+// or the end of its room.
 const (
-	offMagic  = 0
-	offState  = 4
-	offErrno  = 8
-	offStep   = 12
-	offPath   = 16
-	offInterp = offPath + 2048
-	offText   = offInterp + 512
-	pageSize  = 8192
+	offMagic = 0
+	// BegunAt is where a word is that is not 0 when the filter and the execve
+	// are next.
+	BegunAt    = 8
+	offResults = 8 // of StepHooks, the first, 8 bytes further; and so on
+	offPath    = offResults + 8*6
+	offInterp  = offPath + 2048
+	offText    = offInterp + 512
+	// PageSize is the page's size in bytes.
+	PageSize = 8192
 
-	pageMagic = 0x67726431 // tells a page of another gourd apart
+	pageMagic = 0x67726432 // tells a page of another gourd apart
 )
 
-// What the page's state says, in the order in which it becomes true.
-const (
-	stateWaiting   = iota // at the gate, or running startContainer hooks
-	stateFailed           // Fail was called
-	stateExecuting        // the filter and the execve are next
-)
+// ResultAt returns where in the page the word is that a step's system call has
+// returned, -errno if it has failed; 0 until then.
+func ResultAt(s Step) int { return offResults + 8*int(s) }
+
+// failedSomehow is the result of a step that has failed without an errno.
+const failedSomehow = 1
 
 // Page is the shared memory through which init tells how it went.
 type Page struct {
@@ -56,14 +60,14 @@ func NewPage() (*Page, error) {
 }
 
 func (p *Page) init() error {
-	if err := unix.Ftruncate(p.fd, pageSize); err != nil {
+	if err := unix.Ftruncate(p.fd, PageSize); err != nil {
 		return fmt.Errorf("start gate: set the size of the memfd: %w", err)
 	}
 	// Nobody can shrink it under init's stores.
 	if _, err := unix.FcntlInt(uintptr(p.fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL); err != nil {
 		return fmt.Errorf("start gate: seal the memfd: %w", err)
 	}
-	mem, err := unix.Mmap(p.fd, 0, pageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	mem, err := unix.Mmap(p.fd, 0, PageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return fmt.Errorf("start gate: map the memfd: %w", err)
 	}
@@ -82,7 +86,7 @@ func (p *Page) Close() error {
 	return err
 }
 
-func (p *Page) put(off int, v uint32) { binary.NativeEndian.PutUint32(p.mem[off:], v) }
+func (p *Page) put(off int, v int64) { binary.NativeEndian.PutUint64(p.mem[off:], uint64(v)) }
 
 // text stores s in the room between two offsets, as much of it as fits.
 func (p *Page) text(off, end int, s string) {
@@ -90,32 +94,45 @@ func (p *Page) text(off, end int, s string) {
 	clear(room[copy(room, s):])
 }
 
-// readPage reads the page whose fd is f, and returns the state and, if init
-// has told of a failure, that.
-func readPage(f *os.File) (state uint32, failure *Error, err error) {
-	var b [pageSize]byte
+// readPage reads the page whose fd is f. It returns whether init has come to the
+// execve, and what it has told of a failure, nil if nothing.
+func readPage(f *os.File) (begun bool, failure *Error, err error) {
+	var b [PageSize]byte
 	if _, err := f.ReadAt(b[:], 0); err != nil {
-		return 0, nil, fmt.Errorf("read the start gate's page: %w", err)
+		return false, nil, fmt.Errorf("read the start gate's page: %w", err)
 	}
-	get := func(off int) uint32 { return binary.NativeEndian.Uint32(b[off:]) }
+	get := func(off int) int64 { return int64(binary.NativeEndian.Uint64(b[off:])) }
 	text := func(off, end int) string {
 		s, _, _ := bytes.Cut(b[off:end], []byte{0})
 		return string(bytes.ToValidUTF8(s, []byte("?")))
 	}
 	if get(offMagic) != pageMagic {
-		return 0, nil, fmt.Errorf("the start gate's page is of another version of gourd")
+		return false, nil, fmt.Errorf("the start gate's page is of another version of gourd")
 	}
-	state = get(offState)
-	e := &Error{Step: Step(get(offStep)), Errno: unix.Errno(get(offErrno)), Path: text(offPath, offInterp)}
-	switch {
-	case state == stateFailed:
-		e.Text = text(offText, pageSize)
-		return state, e, nil
-	case state == stateExecuting && e.Errno != 0:
-		if e.Step == StepExec && e.Errno == unix.ENOENT {
+	failed := func(s Step) *Error {
+		e := &Error{Step: s, Path: text(offPath, offInterp)}
+		if r := get(ResultAt(s)); r < 0 {
+			e.Errno = unix.Errno(-r)
+		}
+		return e
+	}
+	if get(ResultAt(StepHooks)) != 0 {
+		e := failed(StepHooks)
+		e.Text = text(offText, PageSize)
+		return false, e, nil
+	}
+	if get(BegunAt) == 0 {
+		return false, nil, nil
+	}
+	for _, s := range [...]Step{StepLandlock, StepFilter, StepListener, StepExec} {
+		if get(ResultAt(s)) >= 0 {
+			continue
+		}
+		e := failed(s)
+		if s == StepExec && e.Errno == unix.ENOENT {
 			e.Interpreter = text(offInterp, offText)
 		}
-		return state, e, nil
+		return true, e, nil
 	}
-	return state, nil, nil
+	return true, nil, nil
 }

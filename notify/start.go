@@ -52,16 +52,7 @@ func (r *Release) Wait() error {
 			return fmt.Errorf("start gate: wait for init: %w", err)
 		}
 	}
-	state, failure, err := readPage(page)
-	switch {
-	case err != nil:
-		return err
-	case failure != nil:
-		return failure
-	case state == stateExecuting:
-		return nil
-	}
-	return ErrDied
+	return Outcome(page)
 }
 
 // receive gets the page from init.

@@ -38,9 +38,9 @@ func newWaiting(listener, runtime int, owner uint32, pagefd int) *waiting {
 	return w
 }
 
-// overflowUID is how a user namespace shows users from outside of it
+// OverflowUID is how a user namespace shows users from outside of it
 // (user_namespaces(7)).
-const overflowUID = 65534
+const OverflowUID = 65534
 
 // recorded waits for the runtime's word and closes the connection. It returns
 // false if the runtime has ended without a word. What the word is does not
@@ -93,7 +93,7 @@ func (w *waiting) admits(conn uintptr) bool {
 	size := uint32(unsafe.Sizeof(cred))
 	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, conn, unix.SOL_SOCKET, unix.SO_PEERCRED,
 		uintptr(unsafe.Pointer(&cred)), uintptr(unsafe.Pointer(&size)), 0)
-	return errno == 0 && (cred.Uid == w.owner || cred.Uid == 0 || cred.Uid == overflowUID)
+	return errno == 0 && (cred.Uid == w.owner || cred.Uid == 0 || cred.Uid == OverflowUID)
 }
 
 //go:nosplit
