@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/gourd-oci/gourd/internal/bornwith"
+	"github.com/gourd-oci/gourd/internal/linux"
 )
 
 // TestMain is also what the tests execute in the namespaces: this binary,
@@ -61,6 +63,25 @@ func helper(args []string) {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 	case "rootless":
 		rootlessHelper()
+	case "dumpable": // the stub's exit status tells, executed with or without effective capabilities
+		var table Table
+		dumpable := table.Cell()
+		table.Call("ask", unix.SYS_PRCTL, Num(unix.PR_GET_DUMPABLE), Num(0), Num(0), Num(0), Num(0)).Save = dumpable
+		table.Call("tell", unix.SYS_EXIT_GROUP, dumpable.Value())
+		f, err := StubFile("dumpable", &table, 0)
+		if err != nil {
+			panic(err)
+		}
+		runtime.LockOSThread()
+		caps, err := linux.ThreadCaps()
+		if err == nil && args[1] == "without" {
+			caps.Effective = 0
+			err = linux.SetThreadCaps(caps)
+		}
+		if err == nil {
+			err = linux.ExecFD(int(f.Fd()), []*byte{new(byte), nil})
+		}
+		panic(err)
 	case "peek": // at what only a process with power over the other may see
 		for _, name := range []string{"exe", "root", "ns/user", "fd/0"} {
 			if got, err := os.Readlink("/proc/" + args[1] + "/" + name); err == nil {

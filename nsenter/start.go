@@ -145,7 +145,7 @@ func (c *conversation) clone(h how, mask uint64) error {
 	p := compile(c.r, h)
 	e := end{h.socket, mask}
 	if h.stub {
-		f, err := stubFile(&p.second, e)
+		f, err := stubFile("gourd-nsenter", &p.second, e)
 		if err != nil {
 			unix.Close(ends[0])
 			return err

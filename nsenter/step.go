@@ -79,6 +79,9 @@ func Num(n int) Arg { return Arg{argNum, uintptr(n)} }
 // at cell, which is one that Table.Cell returned.
 func (cell Arg) Value() Arg { return Arg{argValue, cell.n} }
 
+// Plus returns the address n bytes behind an address.
+func (a Arg) Plus(n int) Arg { return Arg{a.kind, a.n + uintptr(n)} }
+
 // Table is a list of steps and the data that they point at. It is position
 // independent: Addr arguments are offsets until the table is linked at the
 // address where it will be executed.
@@ -93,6 +96,14 @@ type Table struct {
 func (t *Table) Add(s Step) int {
 	t.Steps = append(t.Steps, s)
 	return len(t.Steps) - 1
+}
+
+// Here returns the index of the step that is added next: a Target.
+func (t *Table) Here() int { return len(t.Steps) }
+
+// Goto appends what goes on at the step target.
+func (t *Table) Goto(target int) {
+	t.Add(Step{Kind: Jump, Args: [6]Arg{t.Cell()}, Target: target, Why: "go on elsewhere"})
 }
 
 // SkipIf appends what skips the next n steps if the word at cell is value.

@@ -94,11 +94,24 @@ func Stub(t *Table, socket int, mask uint64) ([]byte, error) {
 	return elf, nil
 }
 
+// StubFile returns the stub of t, which tells nobody of a step that fails, as a
+// file that can only be executed: nobody can read it or change it. Its process
+// is undumpable from its first instruction on where the one that executes it may
+// not read what it may not by the file's mode (CAP_DAC_OVERRIDE and
+// CAP_DAC_READ_SEARCH are not effective). A failing step gives back the signal
+// mask before it ends the process.
+func StubFile(name string, t *Table, mask uint64) (*os.File, error) {
+	if !supported {
+		return nil, errUnsupported
+	}
+	return stubFile(name, t, end{-1, mask})
+}
+
 // stubFile returns the stub of t as a file that can only be executed. The
 // hole between its two parts takes no memory.
-func stubFile(t *Table, e end) (*os.File, error) {
+func stubFile(name string, t *Table, e end) (*os.File, error) {
 	head, image := stubParts(t, e)
-	return immutable("gourd-nsenter", func(fd int) error {
+	return immutable(name, func(fd int) error {
 		if _, err := unix.Pwrite(fd, head, 0); err != nil {
 			return err
 		}

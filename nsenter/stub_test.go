@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"unsafe"
 
@@ -150,6 +151,47 @@ func TestFailureRestoresMask(t *testing.T) {
 	}
 	if _, status := execStub(t, b); status != -1 {
 		t.Errorf("exit status %d, want a death by SIGUSR1", status)
+	}
+}
+
+// TestStubFileIsBornUndumpable: there is no instant in which another process with
+// the same ids could look into it, also for root, and for root of a user namespace
+// that has made the file itself.
+func TestStubFileIsBornUndumpable(t *testing.T) {
+	if b, _ := os.ReadFile("/proc/sys/fs/suid_dumpable"); string(b) == "1\n" {
+		t.Skip("fs.suid_dumpable is 1: such programs are to be dumpable")
+	}
+	credential := func(id uint32) *syscall.Credential {
+		if os.Geteuid() != 0 {
+			return nil // we are what we are
+		}
+		return &syscall.Credential{Uid: id, Gid: id}
+	}
+	root := []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Geteuid(), Size: 1}}
+	userns := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER, UidMappings: root, GidMappings: root}
+	for _, tt := range []struct {
+		name, caps string
+		attr       *syscall.SysProcAttr
+		want       int
+	}{
+		{"root", "without", &syscall.SysProcAttr{Credential: credential(0)}, 0},
+		{"an ordinary user", "with", &syscall.SysProcAttr{Credential: credential(nobody)}, 0},
+		{"root of a user namespace", "without", userns, 0},
+		// What the capabilities are put aside for.
+		{"root with its capabilities", "with", userns, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			cmd := exec.Command("/proc/self/exe", "dumpable", tt.caps)
+			cmd.Args[0] = helperName
+			cmd.Stderr = os.Stderr
+			cmd.SysProcAttr = tt.attr
+			if err := cmd.Run(); cmd.ProcessState == nil {
+				t.Fatal(err)
+			}
+			if got := cmd.ProcessState.ExitCode(); got != tt.want {
+				t.Errorf("PR_GET_DUMPABLE returns %d, want %d", got, tt.want)
+			}
+		})
 	}
 }
 
