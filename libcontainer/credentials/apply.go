@@ -44,7 +44,13 @@ func (p *Plan) Early() error {
 // With KeepSysAdmin the thread keeps CAP_SYS_ADMIN, permitted and effective,
 // for loading the seccomp filter and for the Landlock rules. The process does not get it: execve computes
 // its permitted set from the inheritable, bounding and ambient ones.
-func (p *Plan) Apply() error {
+func (p *Plan) Apply() error { return p.apply(0) }
+
+// ApplyCarrying is Apply for an init that then calls Carry or PutDown.
+func (p *Plan) ApplyCarrying() error { return p.apply(p.carried()) }
+
+// apply makes some capabilities inheritable beyond the plan's.
+func (p *Plan) apply(carried uint64) error {
 	defer trace.Begin("set the credentials").End()
 	if err := p.setScheduling(); err != nil {
 		return err
@@ -59,7 +65,9 @@ func (p *Plan) Apply() error {
 	if err != nil && err != unix.EACCES && err != unix.EPERM {
 		return p.cwdError(err)
 	}
-	if err := p.Capabilities.raiseInheritable(); err != nil {
+	caps := p.Capabilities
+	caps.Inheritable |= carried
+	if err := caps.raiseInheritable(); err != nil {
 		return err
 	}
 	if err := p.Capabilities.dropBounding(); err != nil {
@@ -74,11 +82,7 @@ func (p *Plan) Apply() error {
 	if err := linux.Prctl(unix.PR_SET_KEEPCAPS, 0, 0); err != nil {
 		return fmt.Errorf("stop keeping the capabilities: %w", err)
 	}
-	var extra uint64
-	if p.KeepSysAdmin {
-		extra = 1 << unix.CAP_SYS_ADMIN
-	}
-	if err := p.Capabilities.set(extra); err != nil {
+	if err := caps.set(p.extraCaps()); err != nil {
 		return err
 	}
 	if !entered {
