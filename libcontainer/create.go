@@ -52,11 +52,14 @@ type CreateOptions struct {
 	Strict bool
 	// Log takes warnings and, at debug level, the plan. Nil: nobody.
 	Log *slog.Logger
+
+	waits bool // see plan.Options
 }
 
 // Create makes the container of a bundle and leaves its init waiting at the
 // gate. When it fails, nothing of the container is left.
 func Create(o CreateOptions) error {
+	o.waits = true
 	c, err := create(&o, nil)
 	if err != nil {
 		return err
@@ -145,6 +148,7 @@ func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err er
 	if err != nil {
 		return nil, err
 	}
+	p.Init.TellAtGate = p.Init.Waits && trace.On()
 	p.Init.Rootfs.PlaceCgroup(cg.Record().Path)
 	c := &Container{dir: dir, kept: keep(p, cg.Cgroup, group)}
 	c.kept.Shared = mounts
@@ -175,7 +179,8 @@ func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err er
 	if err := c.saveResources(p.Resources); err != nil {
 		return nil, err
 	}
-	if err := serve(f.conn, p, child, log, &t); err != nil {
+	order := protocol.Order{Mounts: true, AtGate: p.Init.TellAtGate}
+	if err := serve(f.conn, &order, p, child, log, &t); err != nil {
 		return nil, err
 	}
 	if err := cg.limit(); err != nil { // what would have stopped init's own set-up
@@ -183,6 +188,11 @@ func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err er
 	}
 	if err := dir.MarkReady(c.rec); err != nil { // before anyone is told
 		return nil, err
+	}
+	if p.Init.TellAtGate {
+		if err := atGate(f.conn, &order, child); err != nil {
+			return nil, err
+		}
 	}
 	// Without this word init ends: were we killed before, nobody would ever
 	// start it, and nobody might know of it.
@@ -213,6 +223,7 @@ func compile(o *CreateOptions, foreground bool) (*plan.Plan, error) {
 	po := plan.Options{
 		ID: o.ID, NoPivot: o.NoPivot, NoNewKeyring: o.NoNewKeyring, CgroupManager: o.CgroupManager,
 		PreserveFDs: o.PreserveFDs, ListenFDs: o.ListenFDs, Rootless: o.Rootless, Strict: o.Strict,
+		Waits: o.waits,
 	}
 	if o.CgroupManager != "disabled" {
 		if po.CgroupRoot, po.CgroupOwn, err = cgroups.Find(); err != nil {
@@ -355,9 +366,8 @@ type traces struct {
 }
 
 // serve answers init until it says Ready, and keeps t up to date.
-func serve(conn *protocol.Conn, p *plan.Plan, child *nsenter.Child, log *slog.Logger, t *traces) error {
+func serve(conn *protocol.Conn, order *protocol.Order, p *plan.Plan, child *nsenter.Child, log *slog.Logger, t *traces) error {
 	defer trace.Begin("set the container up, by init").End()
-	order := protocol.Order{Mounts: true}
 	mounts := mounter{plan: &p.Init.Rootfs, pid: child.PID}
 	defer mounts.close()
 	for {
@@ -407,6 +417,21 @@ func serve(conn *protocol.Conn, p *plan.Plan, child *nsenter.Child, log *slog.Lo
 			return err
 		}
 	}
+}
+
+// atGate waits until init waits at the gate, in the program that it does that in:
+// a trace is to show how long that takes. Otherwise create need not wait for it: it
+// is done beside whatever comes between create and start.
+func atGate(conn *protocol.Conn, order *protocol.Order, child *nsenter.Child) error {
+	defer trace.Begin("wait for init to come to the gate").End()
+	frame, err := conn.Receive()
+	if errors.Is(err, io.EOF) {
+		return died(child)
+	}
+	if err != nil {
+		return err
+	}
+	return order.Received(frame.Kind, false)
 }
 
 // progress takes over what init says that it has made.

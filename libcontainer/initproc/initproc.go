@@ -225,7 +225,11 @@ func run(conn *protocol.Conn, frame *protocol.Frame) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := p.Credentials.Apply(); err != nil {
+	apply := p.Credentials.Apply
+	if p.BareGate() {
+		apply = p.Credentials.ApplyCarrying
+	}
+	if err := apply(); err != nil {
 		return err
 	}
 	exe, err := p.Credentials.Resolve(root.FD()) // as the user: permission is the user's
@@ -243,11 +247,29 @@ func run(conn *protocol.Conn, frame *protocol.Frame) (err error) {
 	if err != nil {
 		return err
 	}
+	var next *successor
+	if p.BareGate() {
+		// An error is none: then the gate is kept by this process.
+		next, _ = newSuccessor(p, exe, gate, plan.GateFiles{Runtime: conn.FD(), Listener: f.notify, Lock: f.gate, Page: page.FD(), Ruleset: rules})
+	}
 	if err := lowerLimits(&p.Credentials); err != nil { // the last: init may not be able to open anything more
 		return err
 	}
 	if err := conn.Send(protocol.KindReady, &protocol.Progress{Made: made(root), Steps: trace.Events()}); err != nil {
 		return err
+	}
+	if p.BareGate() {
+		if next != nil {
+			err = next.takeOver() // beside what the runtime does now
+		}
+		if err = errors.Join(err, p.Credentials.PutDown()); err != nil {
+			os.Exit(1) // as below
+		}
+	}
+	if p.TellAtGate {
+		if err := conn.Send(protocol.KindAtGate, nil); err != nil {
+			return err
+		}
 	}
 	if err := gate.Wait(); err != nil { // it reads Recorded, and closes the connection
 		os.Exit(1) // nobody is there to be told

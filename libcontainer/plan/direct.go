@@ -8,6 +8,7 @@ import (
 
 	"github.com/gourd-oci/gourd/libcontainer/credentials"
 	"github.com/gourd-oci/gourd/nsenter"
+	"github.com/gourd-oci/gourd/seccomp"
 )
 
 // direct.go: an exec without a Go program inside. The raw child that has joined
@@ -88,7 +89,7 @@ func (e *Exec) AppendSteps(t *nsenter.Tail, f DirectFiles) {
 	entered := d.cwd()
 	d.boundingSet()
 	d.ids()
-	d.capabilities()
+	capabilities(t.Table, d.c)
 	d.cwdAgain(entered)
 	if d.c.NoNewPrivileges {
 		t.Call("set no_new_privs", unix.SYS_PRCTL, num(unix.PR_SET_NO_NEW_PRIVS), num(1), num(0), num(0), num(0))
@@ -231,9 +232,9 @@ func (d *direct) ids() {
 }
 
 // capabilities sets the sets of capset(2) exactly, and then the ambient one.
-func (d *direct) capabilities() {
-	c := d.c.Capabilities
-	if d.c.KeepSysAdmin {
+func capabilities(t *nsenter.Table, p *credentials.Plan) {
+	c := p.Capabilities
+	if p.KeepSysAdmin {
 		c.Permitted |= 1 << unix.CAP_SYS_ADMIN
 		c.Effective |= 1 << unix.CAP_SYS_ADMIN
 	}
@@ -245,12 +246,12 @@ func (d *direct) capabilities() {
 	ep1, i1 := half(32)
 	// struct __user_cap_data_struct[2]: effective, permitted, inheritable, of
 	// the first 32 and then of the others.
-	sets := d.t.Words(ep0, i0|ep1<<32, ep1>>32|i1<<32)
-	d.t.Call("set the capabilities", unix.SYS_CAPSET, d.t.Words(unix.LINUX_CAPABILITY_VERSION_3), sets)
-	d.t.Call("clear the ambient capabilities", unix.SYS_PRCTL, num(unix.PR_CAP_AMBIENT), num(unix.PR_CAP_AMBIENT_CLEAR_ALL), num(0), num(0), num(0))
+	sets := t.Words(ep0, i0|ep1<<32, ep1>>32|i1<<32)
+	t.Call("set the capabilities", unix.SYS_CAPSET, t.Words(unix.LINUX_CAPABILITY_VERSION_3), sets)
+	t.Call("clear the ambient capabilities", unix.SYS_PRCTL, num(unix.PR_CAP_AMBIENT), num(unix.PR_CAP_AMBIENT_CLEAR_ALL), num(0), num(0), num(0))
 	for n := 0; n <= c.LastCap; n++ {
 		if c.Ambient&(1<<n) != 0 {
-			d.t.Call("raise an ambient capability", unix.SYS_PRCTL, num(unix.PR_CAP_AMBIENT), num(unix.PR_CAP_AMBIENT_RAISE), num(n), num(0), num(0))
+			t.Call("raise an ambient capability", unix.SYS_PRCTL, num(unix.PR_CAP_AMBIENT), num(unix.PR_CAP_AMBIENT_RAISE), num(n), num(0), num(0))
 		}
 	}
 }
@@ -275,21 +276,28 @@ func (d *direct) execute(home string) {
 		env = append(env[:len(env):len(env)], "HOME="+home)
 	}
 	argv, envp := d.t.Strings(d.c.Args), d.t.Strings(env)
-	var filter nsenter.Arg
-	if p := d.e.Seccomp; p != nil {
-		var code []byte
-		for _, in := range p.Filter {
-			code = binary.NativeEndian.AppendUint16(code, in.Code)
-			code = append(code, in.Jt, in.Jf)
-			code = binary.NativeEndian.AppendUint32(code, in.K)
-		}
-		filter = d.t.Words(uint64(len(p.Filter)), 0) // struct sock_fprog
-		d.t.Point(filter, 1, d.t.Bytes(string(code)))
-	}
+	filter := filterProgram(d.t.Table, d.e.Seccomp)
 	for _, path := range d.c.Candidates() {
 		d.try(path, argv, envp, filter)
 	}
 	d.fail("find the program " + d.c.Args[0])
+}
+
+// filterProgram stores a filter as seccomp(2) takes it. A nil one has the zero
+// value.
+func filterProgram(t *nsenter.Table, p *seccomp.Program) (prog nsenter.Arg) {
+	if p == nil {
+		return prog
+	}
+	var code []byte
+	for _, in := range p.Filter {
+		code = binary.NativeEndian.AppendUint16(code, in.Code)
+		code = append(code, in.Jt, in.Jf)
+		code = binary.NativeEndian.AppendUint32(code, in.K)
+	}
+	prog = t.Words(uint64(len(p.Filter)), 0) // struct sock_fprog
+	t.Point(prog, 1, t.Bytes(string(code)))
+	return prog
 }
 
 // try appends the execution of the file at path, if it may be executed.

@@ -54,6 +54,9 @@ type Options struct {
 	Rootless bool
 	// Strict is --strict: what is ignored is a defect.
 	Strict bool
+	// Waits is whether init is left at the gate, for as long as it takes until
+	// somebody starts the container.
+	Waits bool
 }
 
 // Plan is all that gourd will do for a container.
@@ -162,6 +165,8 @@ type Init struct {
 	Landlock      *landlock.Plan
 	JoinMountNS   bool
 	UserNS        bool // a user namespace of its own, made or joined
+	Waits         bool // at the gate, for who knows how long
+	TellAtGate    bool // say AtGate: create is traced
 	// AgentMessage goes to the seccomp agent, whose socket comes with the plan,
 	// with the filter's listener. It has init's pid in it, and so is made when
 	// there is an init. Nil without an agent.
@@ -261,7 +266,7 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 	if size := s.Process.ConsoleSize; size != nil && s.Process.Terminal {
 		in.ConsoleHeight, in.ConsoleWidth = size.Height, size.Width
 	}
-	in.PreserveFDs = o.PreserveFDs
+	in.PreserveFDs, in.Waits = o.PreserveFDs, o.Waits
 	in.UserNS = p.Enter.Private(unix.CLONE_NEWUSER)
 	in.JoinMountNS = p.Enter.Joins(unix.CLONE_NEWNS) != nil
 	in.Rootfs = rootfs.Compile(s, rootfs.Env{

@@ -66,10 +66,7 @@ func (c *Conn) Send(k Kind, msg any, fds ...int) error {
 			return fmt.Errorf("send %s: %w", k, err)
 		}
 	}
-	var h [headerSize]byte
-	binary.NativeEndian.PutUint32(h[0:], uint32(k))
-	binary.NativeEndian.PutUint32(h[4:], uint32(len(payload)))
-	binary.NativeEndian.PutUint32(h[8:], uint32(len(fds)))
+	h := header(k, len(payload), len(fds))
 	var oob []byte
 	if len(fds) > 0 {
 		oob = unix.UnixRights(fds...)
@@ -90,6 +87,20 @@ func (c *Conn) Send(k Kind, msg any, fds ...int) error {
 		rest = rest[n:]
 	}
 	return nil
+}
+
+func header(k Kind, payload, fds int) (h [headerSize]byte) {
+	binary.NativeEndian.PutUint32(h[0:], uint32(k))
+	binary.NativeEndian.PutUint32(h[4:], uint32(payload))
+	binary.NativeEndian.PutUint32(h[8:], uint32(fds))
+	return h
+}
+
+// Bare returns the bytes of a message without contents, for who sends it
+// without this package.
+func Bare(k Kind) []byte {
+	h := header(k, 0, 0)
+	return h[:]
 }
 
 // Frame is one received message; Files are its fds, close-on-exec, and belong

@@ -27,7 +27,9 @@
 //	     |<-------------------------------------|
 //	     |                              Ready   |
 //	     |<-------------------------------------|
-//	     |  late limits; the record is saved    |
+//	     |  late limits; the record is saved    |  (executes the bare gate)
+//	     |                 AtGate (if traced)   |
+//	     |<-------------------------------------|
 //	     |  Recorded                            |
 //	     |------------------------------------->|  waits at the gate for `start`
 //	     x                                      |
@@ -78,6 +80,7 @@ const (
 	KindMap                       // init: a MountIndex and its tree; map the ids of that
 	KindMapped                    // runtime: they are mapped
 	KindRecorded                  // runtime: the container is recorded, its start may come
+	KindAtGate                    // init: it has come to the gate, in the program that waits there
 )
 
 // String returns the message's name.
@@ -109,6 +112,8 @@ func (k Kind) String() string {
 		return "Mapped"
 	case KindRecorded:
 		return "Recorded"
+	case KindAtGate:
+		return "AtGate"
 	}
 	return fmt.Sprintf("Kind(%d)", uint32(k))
 }
@@ -184,14 +189,19 @@ func errnoOf(err error) (unix.Errno, bool) {
 type Order struct {
 	// Mounts is whether init makes mounts, and may send Open and Map for them.
 	Mounts bool
+	// AtGate is whether init is to say that.
+	AtGate bool
 
-	mounted, ready bool
+	mounted, ready, atGate bool
 }
 
 // Received notes that init sent k. It returns an error if k is out of order;
 // hooks says whether the plan asked for a Mounted.
 func (o *Order) Received(k Kind, hooks bool) error {
 	switch {
+	case o.ready && k == KindAtGate && o.AtGate && !o.atGate:
+		o.atGate = true
+		return nil
 	case o.ready:
 	case k == KindWarning, k == KindFailed:
 		return nil

@@ -157,6 +157,21 @@ func TestConnCarriesFdsAndLargePayloads(t *testing.T) {
 	}
 }
 
+func TestBareMessage(t *testing.T) {
+	a, file, err := Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if _, err := file.Write(Bare(KindAtGate)); err != nil {
+		t.Fatal(err)
+	}
+	file.Close()
+	if f, err := a.Expect(KindAtGate); err != nil || len(f.Payload) != 0 {
+		t.Errorf("received %v, %v", f, err)
+	}
+}
+
 func TestConnRefusesAMalformedFrame(t *testing.T) {
 	a, file, err := Pair()
 	if err != nil {
@@ -210,6 +225,7 @@ func TestOrder(t *testing.T) {
 		{"mounted twice", true, []Kind{KindMounted, KindMounted}, false},
 		{"mounted unasked", false, []Kind{KindMounted}, false},
 		{"after ready", false, []Kind{KindReady, KindWarning}, false},
+		{"at the gate unasked", false, []Kind{KindReady, KindAtGate}, false},
 		{"the runtime's own message", false, []Kind{KindPlan}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -224,6 +240,23 @@ func TestOrder(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+}
+
+func TestOrderAtTheGate(t *testing.T) {
+	o := Order{AtGate: true}
+	if err := o.Received(KindAtGate, false); err == nil {
+		t.Error("AtGate is accepted before Ready")
+	}
+	for _, k := range []Kind{KindReady, KindAtGate} {
+		if err := o.Received(k, false); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, k := range []Kind{KindAtGate, KindWarning} {
+		if err := o.Received(k, false); err == nil {
+			t.Errorf("%s is accepted after AtGate", k)
+		}
 	}
 }
 
