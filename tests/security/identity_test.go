@@ -52,6 +52,12 @@ func ambientCapabilities(l *lab) {
 	l.has(r.out, "CapAmb: 0000000000000000")
 	l.has(r.out, "CapPrm: 0000000000000000")
 	l.has(r.out, "CapEff: 0000000000000000")
+	// Where init waits, it takes capabilities over an execve by the ambient set.
+	r = b.runInStepsBy(caller{attr: &syscall.SysProcAttr{AmbientCaps: []uintptr{unix.CAP_NET_RAW}}})
+	l.has(r.out, "CapInh: 0000000000002000")
+	l.has(r.out, "CapAmb: 0000000000000000")
+	l.has(r.out, "CapPrm: 0000000000000000")
+	l.has(r.out, "CapEff: 0000000000000000")
 
 	// The config of an engine that knows of no ambient set.
 	b.caps("CAP_NET_RAW", "CAP_CHOWN")
@@ -64,12 +70,29 @@ func ambientCapabilities(l *lab) {
 // that files with inheritable file capabilities gave them to users. Here the
 // caller has some.
 func inheritableOnRun(l *lab) {
+	by := caller{attr: &syscall.SysProcAttr{AmbientCaps: []uintptr{unix.CAP_NET_RAW, unix.CAP_SYS_ADMIN}}}
 	for _, uid := range []uint32{0, 1000} {
 		b := l.bundle("b"+strconv.Itoa(int(uid)), "status").user(uid, uid).caps("CAP_NET_RAW", "CAP_CHOWN")
-		r := b.runBy(caller{attr: &syscall.SysProcAttr{AmbientCaps: []uintptr{unix.CAP_NET_RAW, unix.CAP_SYS_ADMIN}}})
-		l.has(r.out, "CapInh: 0000000000000000")
-		l.has(r.out, "CapAmb: 0000000000000000")
-		l.has(r.out, "CapBnd: 0000000000002001")
+		check := func(out string) {
+			l.has(out, "CapInh: 0000000000000000")
+			l.has(out, "CapAmb: 0000000000000000")
+			l.has(out, "CapBnd: 0000000000002001")
+		}
+		check(b.runBy(by).out)
+		check(b.runInStepsBy(by).out)
+		// With a filter and without no_new_privs init has CAP_SYS_ADMIN.
+		b.spec.Process.NoNewPrivileges = false
+		b.spec.Linux.Seccomp = &specs.LinuxSeccomp{DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{
+			{Names: []string{"acct"}, Action: specs.ActErrno},
+		}}
+		check(b.runBy(by).out)
+		out := b.runInStepsBy(by).out
+		check(out)
+		if uid == 0 {
+			l.has(out, "CapPrm: 0000000000002001")
+		} else {
+			l.has(out, "CapPrm: 0000000000000000")
+		}
 	}
 }
 

@@ -292,9 +292,13 @@ func shorten(s string) string {
 	return s
 }
 
+// outputPath is where the last run's output is.
+func (l *lab) outputPath(kind string) string {
+	return filepath.Join(scratch, fmt.Sprintf("run%d.%s", l.runs, kind))
+}
+
 func (l *lab) output(kind string) *os.File {
-	path := filepath.Join(scratch, fmt.Sprintf("run%d.%s", l.runs, kind))
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND|os.O_TRUNC, 0o666)
+	f, err := os.OpenFile(l.outputPath(kind), os.O_WRONLY|os.O_CREATE|os.O_APPEND|os.O_TRUNC, 0o666)
 	l.must(err)
 	return f
 }
@@ -306,6 +310,31 @@ func (b *bundle) run(flags ...string) result { return b.runBy(caller{}, flags...
 func (b *bundle) runBy(c caller, flags ...string) result {
 	b.save()
 	return b.l.gourdBy(c, append(append([]string{"run"}, flags...), "--bundle", b.dir, "c"+filepath.Base(b.dir))...)
+}
+
+// runInStepsBy is runBy by create, start and delete, between which init waits.
+func (b *bundle) runInStepsBy(by caller) result {
+	l := b.l
+	b.save()
+	id, pidFile := "c"+filepath.Base(b.dir), b.dir+"/pid"
+	r := l.gourdBy(by, "create", "--pid-file", pidFile, "--bundle", b.dir, id)
+	if r.code != 0 {
+		l.Fatalf("create: exit code %d\n%s", r.code, r.err)
+	}
+	said := l.outputPath("out")
+	pid, err := strconv.Atoi(strings.TrimSpace(l.read(pidFile)))
+	l.must(err)
+	if r = l.gourd("start", id); r.code != 0 {
+		l.Fatalf("start: exit code %d\n%s", r.code, r.err)
+	}
+	if ended, err := world.WaitExit(pid, world.Soon()); err != nil || !ended {
+		l.Fatalf("the container has not ended (%v)", err)
+	}
+	r.out = l.read(said)
+	if deleted := l.gourd("delete", id); deleted.code != 0 {
+		l.Fatalf("delete: %s", deleted.err)
+	}
+	return r
 }
 
 // mustRun is run of a container that is to work; it returns what it said.
