@@ -26,7 +26,7 @@ func PrivateProc() (int, error) {
 	if oerr != nil {
 		return -1, fmt.Errorf("open /proc: %w", oerr)
 	}
-	ok, oerr := isProcRoot(fd)
+	ok, oerr := IsProcRoot(fd)
 	if oerr != nil || !ok {
 		unix.Close(fd)
 		if oerr != nil {
@@ -46,7 +46,8 @@ func OnProcfs(fd int) (bool, error) {
 	return fs.Type == unix.PROC_SUPER_MAGIC, nil
 }
 
-func isProcRoot(fd int) (bool, error) {
+// IsProcRoot reports whether fd refers to the root of a procfs.
+func IsProcRoot(fd int) (bool, error) {
 	on, err := OnProcfs(fd)
 	if err != nil || !on {
 		return false, err

@@ -51,10 +51,10 @@ func (r *Root) bind(i int, m *Mount) error {
 	}
 	defer unix.Close(tree)
 	if m.ProcSource {
-		if on, err := linux.OnProcfs(tree); err != nil {
+		if is, err := linux.IsProcRoot(tree); err != nil {
 			return err
-		} else if !on {
-			return fmt.Errorf("only a procfs can be mounted on /proc, and the source %s is none", m.Source)
+		} else if !is {
+			return fmt.Errorf("only a procfs can be mounted on /proc, and the source %s is not the root of one", m.Source)
 		}
 	}
 	if err := setAttrs(tree, m); err != nil {

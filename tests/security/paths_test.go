@@ -149,6 +149,10 @@ func symlinkedProcBound(l *lab) {
 	l.fakeTree(scratch + "/fake")
 	b := l.bundle("fake", "say", "ran").without("/proc").bind(scratch+"/fake", "/proc")
 	b.mustRefuse("a directory bound on /proc", "procfs")
+	for i, part := range []string{"/proc/tty", "/proc/1", "/proc/self/task"} {
+		b := l.bundle(fmt.Sprintf("part%d", i), "say", "ran").without("/proc").bind(part, "/proc")
+		b.mustRefuse(part+" bound on /proc", "procfs")
+	}
 }
 
 // symlinkedRootfs: /proc, /sys or the root filesystem itself is a symlink.
