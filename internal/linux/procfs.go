@@ -38,12 +38,17 @@ func PrivateProc() (int, error) {
 }
 
 // OnProcfs reports whether fd refers to a file of a procfs.
-func OnProcfs(fd int) (bool, error) {
+func OnProcfs(fd int) (bool, error) { return onFilesystem(fd, unix.PROC_SUPER_MAGIC) }
+
+// OnSysfs reports whether fd refers to a file of a sysfs.
+func OnSysfs(fd int) (bool, error) { return onFilesystem(fd, unix.SYSFS_MAGIC) }
+
+func onFilesystem(fd int, magic int64) (bool, error) {
 	var fs unix.Statfs_t
 	if err := unix.Fstatfs(fd, &fs); err != nil {
 		return false, fmt.Errorf("fstatfs: %w", err)
 	}
-	return fs.Type == unix.PROC_SUPER_MAGIC, nil
+	return int64(fs.Type) == magic, nil
 }
 
 // IsProcRoot reports whether fd refers to the root of a procfs.

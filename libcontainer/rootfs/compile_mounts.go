@@ -261,6 +261,10 @@ func checkDestination(m *Mount, d *defect.List) {
 		}
 	case dest == "/sys":
 		m.NoSymlinks = true
+		m.SysSource = m.Kind == Bind
+		if m.Kind == Filesystem && m.Type != "sysfs" {
+			d.Add(where, "only a sysfs can be mounted on /sys, not %q", m.Type)
+		}
 	}
 }
 

@@ -327,6 +327,7 @@ func TestCompileDefects(t *testing.T) {
 		{"idmap of a remount", mnt(specs.Mount{Destination: "/a", Options: opts("remount", "idmap"), UIDMappings: ids, GIDMappings: ids}), "mounts[0].options[1]: the ids of a mount are mapped when"},
 		{"on the root", mnt(specs.Mount{Type: "tmpfs", Destination: "/x/.."}), "mounts[0].destination: the container's root"},
 		{"tmpfs on /proc", mnt(specs.Mount{Type: "tmpfs", Destination: "/proc"}), "mounts[0].destination: only a procfs"},
+		{"tmpfs on /sys", mnt(specs.Mount{Type: "tmpfs", Destination: "/sys"}), "mounts[0].destination: only a sysfs"},
 		{"inside /proc", mnt(specs.Mount{Type: "bind", Source: "/s", Destination: "/proc/self/attr"}), `mounts[0].destination: "/proc/self/attr" is inside /proc`},
 		{"proc inside /proc", mnt(specs.Mount{Type: "proc", Destination: "/x/../proc/1"}), `mounts[0].destination: "/proc/1" is inside /proc`},
 		{"cgroup with nothing to show", mnt(specs.Mount{Type: "cgroup", Destination: "/sys/fs/cgroup"}), "mounts[0]: neither a cgroup namespace"},

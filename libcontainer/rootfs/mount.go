@@ -57,6 +57,13 @@ func (r *Root) bind(i int, m *Mount) error {
 			return fmt.Errorf("only a procfs can be mounted on /proc, and the source %s is not the root of one", m.Source)
 		}
 	}
+	if m.SysSource {
+		if on, err := linux.OnSysfs(tree); err != nil {
+			return err
+		} else if !on {
+			return fmt.Errorf("only a sysfs can be mounted on /sys, and the source %s is none", m.Source)
+		}
+	}
 	if err := setAttrs(tree, m); err != nil {
 		return err
 	}

@@ -318,6 +318,7 @@ func TestMountErrors(t *testing.T) {
 		{"nothing to remount", specs.Mount{Destination: "/dir", Options: opts("remount", "ro")}, unix.EINVAL, "is anything mounted there?"},
 		{"no file to remount", specs.Mount{Destination: "/nonesuch", Options: opts("remount", "ro")}, unix.ENOENT, "destination: no such file"},
 		{"a bound /proc that is none", specs.Mount{Source: "dir", Destination: "/proc", Options: opts("bind")}, nil, "only a procfs can be mounted on /proc"},
+		{"a bound /sys that is none", specs.Mount{Source: "dir", Destination: "/sys", Options: opts("bind")}, nil, "only a sysfs can be mounted on /sys"},
 		{"a bound /proc that is a part of one", specs.Mount{Source: "/proc/tty", Destination: "/proc", Options: opts("bind")}, nil, "only a procfs can be mounted on /proc"},
 		{"a link to nowhere and up", specs.Mount{Type: "tmpfs", Destination: "/updown"}, unix.ENOENT, "goes up from a directory that does not exist"},
 		{"a link to itself", specs.Mount{Type: "tmpfs", Destination: "/loop"}, unix.ELOOP, "too many levels"},

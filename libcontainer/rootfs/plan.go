@@ -129,6 +129,7 @@ type Mount struct {
 
 	NoSymlinks bool // the destination must be reached through real directories
 	ProcSource bool // the source must be the root of a procfs
+	SysSource  bool // the source must be on a sysfs
 	CopyUp     bool // tmpcopyup
 	OwnMode    bool // tmpfs: mode is given, do not take that of the destination
 	IDMap      *IDMap

@@ -153,6 +153,11 @@ func symlinkedProcBound(l *lab) {
 		b := l.bundle(fmt.Sprintf("part%d", i), "say", "ran").without("/proc").bind(part, "/proc")
 		b.mustRefuse(part+" bound on /proc", "procfs")
 	}
+	// Nor is what is on /sys a sysfs.
+	b = l.bundle("fakesys", "say", "ran").without("/sys").bind(scratch+"/fake", "/sys")
+	b.mustRefuse("a directory bound on /sys", "sysfs")
+	b = l.bundle("tmpsys", "say", "ran").without("/sys").tmpfs("/sys")
+	b.mustRefuse("a tmpfs on /sys", "sysfs")
 }
 
 // symlinkedRootfs: /proc, /sys or the root filesystem itself is a symlink.
