@@ -54,7 +54,9 @@ func (p *Preparer) remove(c *store.Container) error {
 	if err := p.clear(c); err != nil {
 		return err // what is mounted must not be removed with it
 	}
-	return errors.Join(p.release(c), p.Store.RemoveContainer(c.ID))
+	// The address comes last: a container that is still there keeps it, and what
+	// a kill leaves is the lease of one that is gone.
+	return errors.Join(p.Store.RemoveContainer(c.ID), p.release(c))
 }
 
 // halfMade tells whether a container has been left by a Create that was killed:

@@ -69,6 +69,26 @@ func (f File) Take(subnet netip.Prefix, name, id string, gone func(id string) bo
 	return got, err
 }
 
+// Claim leases an address that the container id has already, unless another
+// container has it.
+func (f File) Claim(a netip.Addr, name, id string, gone func(id string) bool) error {
+	return f.change(func(all []Lease) ([]Lease, error) {
+		for i, l := range all {
+			switch {
+			case l.Address != a:
+			case l.ID == id:
+				return all, nil
+			case gone(l.ID):
+				all[i] = Lease{a, name, id}
+				return all, nil
+			default:
+				return nil, fmt.Errorf("lease the address %s: container %s has it", a, l.Name)
+			}
+		}
+		return append(all, Lease{a, name, id}), nil
+	})
+}
+
 // Release takes back the leases of containers.
 func (f File) Release(gone func(id string) bool) error {
 	return f.change(func(all []Lease) ([]Lease, error) {

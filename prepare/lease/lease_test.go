@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -99,5 +101,30 @@ func TestFileThatIsNoLeases(t *testing.T) {
 	}
 	if data, _ := os.ReadFile(f.Path); string(data) != "10.0.0.1 precious\n" {
 		t.Errorf("the file has become %q", data)
+	}
+}
+
+func TestClaim(t *testing.T) {
+	f := File{filepath.Join(t.TempDir(), "leases")}
+	subnet := netip.MustParsePrefix("10.0.0.0/24")
+	a, err := f.Take(subnet, "a", "1", never)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Claim(a, "a", "1", never); err != nil {
+		t.Errorf("one's own: %v", err)
+	}
+	if err := f.Claim(a, "b", "2", never); err == nil {
+		t.Error("another container's address was leased")
+	}
+	if err := f.Claim(a, "b", "2", func(id string) bool { return id == "1" }); err != nil {
+		t.Errorf("of a container that is gone: %v", err)
+	}
+	if err := f.Claim(a.Next(), "c", "3", never); err != nil {
+		t.Errorf("a free one: %v", err)
+	}
+	all, err := f.All()
+	if want := []Lease{{a, "b", "2"}, {a.Next(), "c", "3"}}; err != nil || !slices.Equal(all, want) {
+		t.Errorf("the leases are %v, %v; want %v", all, err, want)
 	}
 }
