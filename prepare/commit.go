@@ -117,7 +117,7 @@ func (p *Preparer) commitLayer(ctx context.Context, c *store.Container, o Commit
 	pr, pw := io.Pipe()
 	packed := make(chan error, 1)
 	go func() {
-		_, err := layer.Pack(pw, upper, po)
+		_, err := layer.Pack(ctx, pw, upper, po)
 		pw.CloseWithError(err)
 		packed <- err
 	}()

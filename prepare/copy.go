@@ -1,6 +1,7 @@
 package prepare
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -20,7 +21,7 @@ import (
 // gets it with its own name. Symlinks in the container lead nowhere outside of
 // it; the last part of the source is not followed. With archive owners are
 // kept; else they are container root's, or the caller's.
-func (p *Preparer) Copy(from, to string, archive bool) error {
+func (p *Preparer) Copy(ctx context.Context, from, to string, archive bool) error {
 	fname, fpath, fin := insidePath(from)
 	tname, tpath, tin := insidePath(to)
 	switch {
@@ -47,7 +48,7 @@ func (p *Preparer) Copy(from, to string, archive bool) error {
 			if strings.HasSuffix(to, "/") {
 				abs += "/"
 			}
-			return copyBetween(root, fpath, true, host, abs, false, o)
+			return copyBetween(ctx, root, fpath, true, host, abs, false, o)
 		})
 	}
 	return p.withRootfs(tname, func(c *store.Container, root *os.File) error {
@@ -65,7 +66,7 @@ func (p *Preparer) Copy(from, to string, archive bool) error {
 		if err != nil {
 			return err
 		}
-		return copyBetween(host, abs, false, root, tpath, true, o)
+		return copyBetween(ctx, host, abs, false, root, tpath, true, o)
 	})
 }
 
@@ -116,7 +117,7 @@ func openAt(root *os.File, name string, inside bool) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-func copyBetween(from *os.File, src string, srcInside bool, to *os.File, dst string, dstInside bool, o layer.PackOptions) error {
+func copyBetween(ctx context.Context, from *os.File, src string, srcInside bool, to *os.File, dst string, dstInside bool, o layer.PackOptions) error {
 	cleanSrc := path.Clean("/" + src)
 	sdir, err := openAt(from, path.Dir(cleanSrc), srcInside)
 	if err != nil {
@@ -146,7 +147,7 @@ func copyBetween(from *os.File, src string, srcInside bool, to *os.File, dst str
 	}
 	defer ddir.Close()
 	if base == "." {
-		return layer.CopyInto(sdir, ddir, o)
+		return layer.CopyInto(ctx, sdir, ddir, o)
 	}
 	var there unix.Stat_t
 	err = unix.Fstatat(int(ddir.Fd()), name, &there, unix.AT_SYMLINK_NOFOLLOW)
@@ -154,7 +155,7 @@ func copyBetween(from *os.File, src string, srcInside bool, to *os.File, dst str
 	if err == nil && isDir(there.Mode) != isDir(st.Mode) {
 		return fmt.Errorf("copy %s: %s is there, and only one of the two is a directory", src, name)
 	}
-	if err := layer.CopyEntry(sdir, base, ddir, name, o); err != nil {
+	if err := layer.CopyEntry(ctx, sdir, base, ddir, name, o); err != nil {
 		return fmt.Errorf("copy: %w", err)
 	}
 	return nil

@@ -122,7 +122,7 @@ func (p *Preparer) Create(ctx context.Context, ref string, o CreateOptions) (_ *
 	if err := p.lease(c, &o); err != nil {
 		return nil, err
 	}
-	if err := p.mountWithIDs(c, o.IDs); err != nil {
+	if err := p.mountWithIDs(ctx, c, o.IDs); err != nil {
 		return nil, fmt.Errorf("prepare container %q: %w", c.Name, err)
 	}
 	doc, err := p.config(ctx, c, img, o)
@@ -264,7 +264,7 @@ func (p *Preparer) config(ctx context.Context, c *store.Container, img *ocispec.
 	if err := makeDirs(root, config.Cwd(img.Config, o.Config), uid, gid); err != nil {
 		return nil, fmt.Errorf("make the working directory: %w", err)
 	}
-	if f.Volumes, err = p.volumes(c, root, img); err != nil {
+	if f.Volumes, err = p.volumes(ctx, c, root, img); err != nil {
 		return nil, err
 	}
 	f.Files = map[string]string{}

@@ -1,6 +1,7 @@
 package prepare
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -13,9 +14,9 @@ import (
 
 // Export writes a container's root filesystem as a tar. It is mounted for that
 // if it is not.
-func (p *Preparer) Export(ref string, w io.Writer) error {
+func (p *Preparer) Export(ctx context.Context, ref string, w io.Writer) error {
 	return p.withRootfs(ref, func(c *store.Container, root *os.File) error {
-		sum, err := layer.Pack(w, root, layer.PackOptions{Root: true, IDs: containerIDs(c)})
+		sum, err := layer.Pack(ctx, w, root, layer.PackOptions{Root: true, IDs: containerIDs(c)})
 		if err != nil {
 			return fmt.Errorf("export container %q: %w", c.Name, err)
 		}

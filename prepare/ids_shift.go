@@ -3,6 +3,7 @@
 package prepare
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -21,7 +22,7 @@ func (p *Preparer) shifted(c *store.Container) string { return p.Store.Container
 
 // mountWithIDs mounts a new container. Where the kernel cannot map the ids of
 // its layers, they are copied.
-func (p *Preparer) mountWithIDs(c *store.Container, how string) error {
+func (p *Preparer) mountWithIDs(ctx context.Context, c *store.Container, how string) error {
 	switch how {
 	case "", IDsMapped, IDsCopied:
 	default:
@@ -40,7 +41,7 @@ func (p *Preparer) mountWithIDs(c *store.Container, how string) error {
 	if c.Rootfs != "" {
 		return errors.New("a root filesystem of one's own is not copied for a user namespace")
 	}
-	if err := p.shift(c); err != nil {
+	if err := p.shift(ctx, c); err != nil {
 		return fmt.Errorf("copy the layers for the user namespace: %w", err)
 	}
 	changed, err := p.Store.ChangeContainer(c.ID, func(c *store.Container) error { c.Chowned = true; return nil })
@@ -64,7 +65,7 @@ func cannotMap(err error) bool {
 
 // shift makes the copy. It is made beside its place: one that was begun is made
 // anew.
-func (p *Preparer) shift(c *store.Container) error {
+func (p *Preparer) shift(ctx context.Context, c *store.Container) error {
 	lowers, err := p.lowers(c)
 	defer closeAll(lowers)
 	if err != nil {
@@ -107,7 +108,7 @@ func (p *Preparer) shift(c *store.Container) error {
 		return err
 	}
 	defer to.Close()
-	if err := layer.Copy(from, to, layer.PackOptions{IDs: hostIDs(c)}); err != nil {
+	if err := layer.Copy(ctx, from, to, layer.PackOptions{IDs: hostIDs(c)}); err != nil {
 		return err
 	}
 	if !c.Writable {

@@ -235,7 +235,7 @@ func (p *Preparer) fill(ctx context.Context, s *layer.Stream, tmp string, o laye
 		return nil, err
 	}
 	defer root.Close()
-	sum, err := layer.Unpack(stopReader{ctx, s}, root, o)
+	sum, err := layer.Unpack(ctx, stopReader{ctx, s}, root, o)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@
 package prepare
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path"
@@ -52,7 +53,7 @@ func makeDirs(root *os.File, name string, uid, gid int) error {
 
 // volumes makes a directory for each volume of the image, with a copy of what
 // the image has there, and returns them by their place.
-func (p *Preparer) volumes(c *store.Container, root *os.File, img *ocispec.Image) (map[string]string, error) {
+func (p *Preparer) volumes(ctx context.Context, c *store.Container, root *os.File, img *ocispec.Image) (map[string]string, error) {
 	var at []string
 	for v := range img.Config.Volumes {
 		at = append(at, path.Clean("/"+v))
@@ -71,7 +72,7 @@ func (p *Preparer) volumes(c *store.Container, root *os.File, img *ocispec.Image
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			return nil, err
 		}
-		if err := p.copyUp(root, v, dir); err != nil {
+		if err := p.copyUp(ctx, root, v, dir); err != nil {
 			return nil, fmt.Errorf("volume %q of the image: %w", v, err)
 		}
 		out[v] = dir
@@ -79,7 +80,7 @@ func (p *Preparer) volumes(c *store.Container, root *os.File, img *ocispec.Image
 	return out, nil
 }
 
-func (p *Preparer) copyUp(root *os.File, name, dir string) error {
+func (p *Preparer) copyUp(ctx context.Context, root *os.File, name, dir string) error {
 	fd, err := linux.OpenInRoot(int(root.Fd()), name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
 		return err
@@ -91,5 +92,5 @@ func (p *Preparer) copyUp(root *os.File, name, dir string) error {
 		return err
 	}
 	defer to.Close()
-	return layer.Copy(from, to, layer.PackOptions{Root: true})
+	return layer.Copy(ctx, from, to, layer.PackOptions{Root: true})
 }

@@ -79,13 +79,13 @@ func exportVerb() *verb {
 				if c.global.format == "json" {
 					return &usageError{c.verb, errors.New("--format json needs --output: the tar goes to standard output")}
 				}
-				return c.p.Export(c.args[0], c.out)
+				return c.p.Export(c.ctx, c.args[0], c.out)
 			}
 			f, err := os.OpenFile(output, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 			if err != nil {
 				return err
 			}
-			err = c.p.Export(c.args[0], f)
+			err = c.p.Export(c.ctx, c.args[0], f)
 			if cerr := f.Close(); err == nil {
 				err = cerr
 			}
@@ -148,7 +148,7 @@ func copyVerb() *verb {
 			fs.BoolVar(&archive, "archive", false, "keep the owners")
 		},
 		run: func(c *call) error {
-			if err := c.p.Copy(c.args[0], c.args[1], archive); err != nil {
+			if err := c.p.Copy(c.ctx, c.args[0], c.args[1], archive); err != nil {
 				return err
 			}
 			return c.print(map[string]string{"from": c.args[0], "to": c.args[1]}, func(io.Writer) {})

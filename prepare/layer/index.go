@@ -102,6 +102,9 @@ func (x *indexer) entry(h *tar.Header) error {
 	if err != nil {
 		return err
 	}
+	if err := checkNumbers(h); err != nil {
+		return err
+	}
 	if name == "" {
 		if h.Typeflag != tar.TypeDir {
 			return errors.New("the layer's root is not a directory")
@@ -197,10 +200,8 @@ func (x *indexer) make(h *tar.Header, dir *erofs.Inode, base string) error {
 	i := &erofs.Inode{}
 	switch h.Typeflag {
 	case tar.TypeReg, tar.TypeCont, '\x00':
-		for k := range h.PAXRecords {
-			if strings.HasPrefix(k, "GNU.sparse.") {
-				return ErrUnsuitable
-			}
+		if isSparse(h) {
+			return ErrUnsuitable
 		}
 		i.Mode, i.Size, i.Offset = unix.S_IFREG, uint64(h.Size), x.at.n
 		x.sum.Size += h.Size

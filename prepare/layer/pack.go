@@ -4,6 +4,7 @@ package layer
 
 import (
 	"archive/tar"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -43,6 +44,7 @@ type PackSummary struct {
 }
 
 type packer struct {
+	ctx   context.Context
 	o     PackOptions
 	w     *tar.Writer
 	sum   PackSummary
@@ -52,8 +54,8 @@ type packer struct {
 
 // Pack writes the tree at root as a tar, in a fixed order, so that the same
 // tree gives the same bytes. Other mounts below it are not entered.
-func Pack(w io.Writer, root *os.File, o PackOptions) (*PackSummary, error) {
-	p := &packer{o: o, w: tar.NewWriter(w), links: map[[2]uint64]string{}, buf: make([]byte, 256<<10)}
+func Pack(ctx context.Context, w io.Writer, root *os.File, o PackOptions) (*PackSummary, error) {
+	p := &packer{ctx: ctx, o: o, w: tar.NewWriter(w), links: map[[2]uint64]string{}, buf: make([]byte, 256<<10)}
 	fd, err := unix.Openat(int(root.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: root.Name(), Err: err}
@@ -233,7 +235,7 @@ func (p *packer) header(l *lower, name string) error {
 	if err := p.w.WriteHeader(h); err != nil {
 		return err
 	}
-	n, err := io.CopyBuffer(onlyWriter{p.w}, io.LimitReader(f, h.Size), p.buf)
+	n, err := io.CopyBuffer(onlyWriter{p.w}, io.LimitReader(stopReader{p.ctx, f}, h.Size), p.buf)
 	if err == nil && n < h.Size {
 		err = errors.New("it has become shorter meanwhile")
 	}
@@ -241,6 +243,19 @@ func (p *packer) header(l *lower, name string) error {
 		return &fs.PathError{Op: "pack", Path: name, Err: err}
 	}
 	return nil
+}
+
+// stopReader ends when its context has ended.
+type stopReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (s stopReader) Read(p []byte) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return s.r.Read(p)
 }
 
 // onlyWriter hides ReadFrom, which would not use the buffer.
@@ -268,20 +283,20 @@ func CopyAttributes(from, to *os.File, ids func(uid, gid uint32) (uint32, uint32
 
 // Copy copies the tree at from into the empty directory at to, with the
 // attributes of the root.
-func Copy(from, to *os.File, o PackOptions) error {
+func Copy(ctx context.Context, from, to *os.File, o PackOptions) error {
 	o.Root = true
-	return copyTree(from, to, o, Options{Overlay: Trusted, Base: true, Plain: true})
+	return copyTree(ctx, from, to, o, Options{Overlay: Trusted, Base: true, Plain: true})
 }
 
-func copyTree(from, to *os.File, o PackOptions, u Options) error {
-	return through(func(w io.Writer) error {
-		_, err := Pack(w, from, o)
+func copyTree(ctx context.Context, from, to *os.File, o PackOptions, u Options) error {
+	return through(ctx, func(w io.Writer) error {
+		_, err := Pack(ctx, w, from, o)
 		return err
 	}, to, u)
 }
 
 // through unpacks what write writes.
-func through(write func(w io.Writer) error, to *os.File, u Options) error {
+func through(ctx context.Context, write func(w io.Writer) error, to *os.File, u Options) error {
 	r, w := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
@@ -289,7 +304,7 @@ func through(write func(w io.Writer) error, to *os.File, u Options) error {
 		w.CloseWithError(err)
 		done <- err
 	}()
-	_, err := Unpack(r, to, u)
+	_, err := Unpack(ctx, r, to, u)
 	if err == nil {
 		_, err = io.Copy(io.Discard, r)
 	}
@@ -307,9 +322,9 @@ var errStopped = errors.New("the reader has stopped")
 // CopyEntry copies what base is in the open directory from, with all below it,
 // into the open directory to, as name. A directory that is there is merged
 // with, anything else is replaced.
-func CopyEntry(from *os.File, base string, to *os.File, name string, o PackOptions) error {
-	return through(func(w io.Writer) error {
-		p := &packer{o: o, w: tar.NewWriter(w), links: map[[2]uint64]string{}, buf: make([]byte, 256<<10)}
+func CopyEntry(ctx context.Context, from *os.File, base string, to *os.File, name string, o PackOptions) error {
+	return through(ctx, func(w io.Writer) error {
+		p := &packer{ctx: ctx, o: o, w: tar.NewWriter(w), links: map[[2]uint64]string{}, buf: make([]byte, 256<<10)}
 		if err := p.entry(int(from.Fd()), base, name); err != nil {
 			return err
 		}
@@ -319,9 +334,9 @@ func CopyEntry(from *os.File, base string, to *os.File, name string, o PackOptio
 
 // CopyInto copies what is below one open directory into another, which keeps
 // its own attributes.
-func CopyInto(from, to *os.File, o PackOptions) error {
+func CopyInto(ctx context.Context, from, to *os.File, o PackOptions) error {
 	o.Root = false
-	return copyTree(from, to, o, Options{Overlay: Trusted, Base: true, Plain: true, Into: true})
+	return copyTree(ctx, from, to, o, Options{Overlay: Trusted, Base: true, Plain: true, Into: true})
 }
 
 // capability is the extended attribute of file capabilities, whose third form

@@ -5,6 +5,7 @@ package layer
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -94,10 +95,12 @@ func (s *Summary) drop(what string) {
 
 // unpacker is one run of Unpack.
 type unpacker struct {
-	o    Options
-	root int
-	sum  Summary
-	dirs map[string]*tar.Header // what directories are to be given at the end
+	ctx    context.Context
+	o      Options
+	root   int
+	sum    Summary
+	sparse sparse
+	dirs   map[string]*tar.Header // what directories are to be given at the end
 
 	parent     string // the directory of the last entry
 	parentFD   int    // -1: none
@@ -107,11 +110,11 @@ type unpacker struct {
 // Unpack reads a tar into the empty directory root. The directory is not the
 // layer yet when it fails.
 //
-// What an image must not say is refused: a path that leads out, and a device
-// 0:0, which overlayfs takes for a whiteout. Attributes of overlayfs itself are
-// dropped, and so counted.
-func Unpack(r io.Reader, root *os.File, o Options) (*Summary, error) {
-	u := &unpacker{o: o, root: int(root.Fd()), dirs: map[string]*tar.Header{}, parentFD: -1, buf: make([]byte, 128<<10), zeros: make([]byte, hole)}
+// What an image must not say is refused: a path that leads out, a device
+// 0:0, which overlayfs takes for a whiteout, numbers that no file can have, and
+// holes without end. Attributes of overlayfs itself are dropped, and so counted.
+func Unpack(ctx context.Context, r io.Reader, root *os.File, o Options) (*Summary, error) {
+	u := &unpacker{ctx: ctx, o: o, root: int(root.Fd()), dirs: map[string]*tar.Header{}, parentFD: -1, buf: make([]byte, 128<<10), zeros: make([]byte, hole)}
 	defer u.leave()
 	t := tar.NewReader(r)
 	for {
@@ -125,6 +128,9 @@ func Unpack(r io.Reader, root *os.File, o Options) (*Summary, error) {
 		u.sum.Entries++
 		if h.ModTime.After(u.sum.Youngest) {
 			u.sum.Youngest = h.ModTime
+		}
+		if err := u.sparse.add(h); err != nil {
+			return nil, fmt.Errorf("layer entry %q: %w", h.Name, err)
 		}
 		if err := u.entry(h, t); err != nil {
 			return nil, fmt.Errorf("layer entry %q: %w", h.Name, err)
@@ -157,6 +163,56 @@ func entryPath(name string) (string, error) {
 	return clean, nil
 }
 
+// checkNumbers refuses owners and devices that the kernel would cut to others:
+// user 2^32 to root, the device 4096:0 to the 0:0 of a whiteout.
+func checkNumbers(h *tar.Header) error {
+	const (
+		ids          = 1<<32 - 1 // the last one means none
+		majors       = 1 << 12   // MINORBITS of linux/kdev_t.h leaves 12 of 32 bits
+		minors int64 = 1 << 20
+	)
+	if uid, gid := int64(h.Uid), int64(h.Gid); uid < 0 || uid >= ids || gid < 0 || gid >= ids {
+		return fmt.Errorf("the owner %d:%d is none that a file can have", h.Uid, h.Gid)
+	}
+	if h.Typeflag == tar.TypeChar || h.Typeflag == tar.TypeBlock {
+		if h.Devmajor < 0 || h.Devmajor >= majors || h.Devminor < 0 || h.Devminor >= minors {
+			return fmt.Errorf("the device %d:%d is none that Linux can have", h.Devmajor, h.Devminor)
+		}
+	}
+	return nil
+}
+
+// sparse is how many bytes the sparse files of a layer have, holes included.
+type sparse int64
+
+// maxSparse is how many they may have: a few bytes of a tar can describe
+// exbibytes of holes, which are read like any content.
+const maxSparse = 64 << 30
+
+func (s *sparse) add(h *tar.Header) error {
+	if !isSparse(h) {
+		return nil
+	}
+	if h.Size > maxSparse-int64(*s) {
+		return fmt.Errorf("the sparse files of the layer have more than %d GiB", int64(maxSparse)>>30)
+	}
+	*s += sparse(h.Size)
+	return nil
+}
+
+// isSparse tells whether an entry has a map of its holes.
+func isSparse(h *tar.Header) bool {
+	if h.Typeflag == tar.TypeGNUSparse {
+		return true
+	}
+	for k := range h.PAXRecords {
+		if strings.HasPrefix(k, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
+}
+
 func split(p string) (dir, base string) {
 	i := strings.LastIndexByte(p, '/')
 	if i < 0 {
@@ -171,6 +227,9 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 	}
 	name, err := entryPath(h.Name)
 	if err != nil {
+		return err
+	}
+	if err := checkNumbers(h); err != nil {
 		return err
 	}
 	if name == "" {
@@ -324,6 +383,9 @@ func (u *unpacker) write(fd int, r io.Reader, size int64) error {
 	var at int64
 	ended := true // the file ends in written data
 	for at < size {
+		if err := u.ctx.Err(); err != nil { // holes can be long, and reading them reads nothing else
+			return err
+		}
 		n, err := io.ReadFull(r, u.buf[:min(int64(len(u.buf)), size-at)])
 		if err != nil {
 			if err == io.EOF {

@@ -4,7 +4,9 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -78,7 +80,7 @@ func unpackInto(t testing.TB, data []byte, o Options) (root string, sum *Summary
 	}
 	defer f.Close()
 	o.Overlay = namespace()
-	sum, err = Unpack(bytes.NewReader(data), f, o)
+	sum, err = Unpack(t.Context(), bytes.NewReader(data), f, o)
 	entries, rerr := os.ReadDir(dir)
 	if rerr != nil || len(entries) != 2 {
 		t.Errorf("beside the layer there are %v, %v", entries, rerr)
@@ -189,6 +191,85 @@ func TestLayersThatNeedOthers(t *testing.T) {
 		if _, err := Index(bytes.NewReader(makeTar(t, hs...)), io.Discard, io.Discard, Options{Overlay: namespace()}); !errors.Is(err, ErrNeedsParents) {
 			t.Errorf("%s, as an index: %v", name, err)
 		}
+	}
+}
+
+// TestNumbers: what the kernel would cut to another number is refused, by both
+// forms.
+func TestNumbers(t *testing.T) {
+	for name, h := range map[string]tar.Header{
+		"user 2^32":      {Typeflag: tar.TypeReg, Uid: 1 << 32},
+		"group 2^32":     {Typeflag: tar.TypeReg, Gid: 1 << 32},
+		"no user":        {Typeflag: tar.TypeReg, Uid: 1<<32 - 1},
+		"device 4096:0":  {Typeflag: tar.TypeChar, Devmajor: 4096},
+		"device 0:2^20":  {Typeflag: tar.TypeChar, Devminor: 1 << 20},
+		"block 2^32:0":   {Typeflag: tar.TypeBlock, Devmajor: 1 << 32},
+		"root of nobody": {Name: "./", Typeflag: tar.TypeDir, Uid: 1<<32 - 1},
+	} {
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		h.Format, h.Mode = tar.FormatGNU, 0o755
+		if h.Name == "" {
+			h.Name = "f"
+		}
+		if err := w.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+		w.Close()
+		if _, _, err := unpackInto(t, b.Bytes(), Options{Base: true}); err == nil || !strings.Contains(err.Error(), "can have") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := Index(bytes.NewReader(b.Bytes()), io.Discard, io.Discard, Options{Base: true}); err == nil || !strings.Contains(err.Error(), "can have") {
+			t.Errorf("%s, as an index: %v", name, err)
+		}
+	}
+}
+
+// sparseTar is a tar of sparse files (GNU's form 1.0 in PAX) that end in one
+// byte of data.
+func sparseTar(t *testing.T, sizes ...int64) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for i, size := range sizes {
+		// The standard library writes no sparse files: it is told the name that
+		// GNU gives them, and its records are renamed.
+		content := make([]byte, 513)
+		copy(content, fmt.Sprintf("1\n%d\n1\n", size-1))
+		h := tar.Header{Name: fmt.Sprint("f", i), Typeflag: tar.TypeReg, Mode: 0o644, Size: int64(len(content)), Uid: os.Geteuid(), Gid: os.Getegid(),
+			PAXRecords: map[string]string{"XXX.sparse.major": "1", "XXX.sparse.minor": "0", "XXX.sparse.name": fmt.Sprint("f", i), "XXX.sparse.realsize": fmt.Sprint(size)}}
+		if err := w.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+		w.Write(content)
+	}
+	w.Close()
+	return bytes.ReplaceAll(b.Bytes(), []byte("XXX.sparse."), []byte("GNU.sparse."))
+}
+
+func TestSparse(t *testing.T) {
+	root, _, err := unpackInto(t, sparseTar(t, 1<<20), Options{Base: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st, err := os.Stat(root + "/f0"); err != nil || st.Size() != 1<<20 {
+		t.Errorf("the sparse file is %v, %v", st, err)
+	}
+	for _, sizes := range [][]int64{{1 << 40}, {1<<63 - 1}, {1 << 20, maxSparse - 1}} {
+		if _, _, err := unpackInto(t, sparseTar(t, sizes...), Options{Base: true}); err == nil || !strings.Contains(err.Error(), "more than 64 GiB") {
+			t.Errorf("%d bytes: %v", sizes, err)
+		}
+	}
+	// A hole is no reason to wait.
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	dir, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	if _, err := Unpack(ctx, bytes.NewReader(sparseTar(t, 60<<30)), dir, Options{Base: true, Overlay: namespace()}); !errors.Is(err, context.Canceled) {
+		t.Errorf("told to stop in a hole: %v", err)
 	}
 }
 
@@ -330,7 +411,7 @@ func TestWhiteouts(t *testing.T) {
 		t.Errorf("what is deleted is %v, %v, %v", l, end, err)
 	}
 	var b bytes.Buffer
-	if _, err := Pack(&b, f, PackOptions{Overlay: Trusted, Root: true}); err != nil {
+	if _, err := Pack(t.Context(), &b, f, PackOptions{Overlay: Trusted, Root: true}); err != nil {
 		t.Fatal(err)
 	}
 	var names []string
