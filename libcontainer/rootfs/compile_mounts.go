@@ -41,8 +41,10 @@ func compileMount(i int, s *specs.Mount, e *Env, p *Plan, d *defect.List) Mount 
 	m.RecSet, m.RecClear = o.rec.bits()
 	if m.Kind == Bind {
 		m.Unnamed = unnamed(m.Set, m.Clear)
-		if m.Recursive && m.Destination == "/sys" && e.Unprivileged && m.Set&unix.MOUNT_ATTR_RDONLY != 0 {
-			// What a rootless config has for want of a sysfs of its own. Below
+		foreign := e.Unprivileged || e.NewUserNS || !e.HostUserNS // container root is not the host's
+		if m.Recursive && m.Destination == "/sys" && foreign && m.Set&unix.MOUNT_ATTR_RDONLY != 0 {
+			// What a rootless config has for want of a sysfs of its own, be it
+			// that gourd is an ordinary user or root of a user namespace. Below
 			// it are the cgroups of all that the user runs, which only a
 			// recursive read-only keeps the container from (CVE-2023-25809).
 			m.RecSet |= unix.MOUNT_ATTR_RDONLY

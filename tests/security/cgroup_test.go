@@ -11,7 +11,8 @@ import (
 )
 
 // writableCgroups: a rootless container without a cgroup namespace could write
-// to all cgroups of its user.
+// to all cgroups of its user. Rootless is who runs the runtime as that user, and
+// who runs it as root of a user namespace, as rootless engines do.
 func writableCgroups(l *lab) {
 	const uid = 1000
 	// What a user's manager would have: cgroups that are the user's.
@@ -30,12 +31,24 @@ func writableCgroups(l *lab) {
 	for _, dir := range []string{l.state, scratch} {
 		l.must(os.Chown(dir, uid, uid))
 	}
-	by := caller{attr: &syscall.SysProcAttr{
+	user := caller{attr: &syscall.SysProcAttr{
 		Credential:  &syscall.Credential{Uid: uid, Gid: uid},
 		UseCgroupFD: true, CgroupFD: int(session.Fd()),
 	}}
-	for _, way := range []string{"cgroup", "rbind", "rbind alone"} {
-		b := l.bundle(strings.ReplaceAll(way, " ", "-"), "cgroups")
+	alone := []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}, {ContainerID: 1, HostID: 100000, Size: 65535}}
+	inside := caller{attr: &syscall.SysProcAttr{
+		Credential:  &syscall.Credential{},
+		Cloneflags:  syscall.CLONE_NEWUSER,
+		UidMappings: alone, GidMappings: alone, GidMappingsEnableSetgroups: true,
+		UseCgroupFD: true, CgroupFD: int(session.Fd()),
+	}}
+	for _, way := range []string{"cgroup", "rbind", "rbind alone", "cgroup inside", "rbind inside", "rbind alone inside"} {
+		by := user
+		way, isInside := strings.CutSuffix(way, " inside")
+		if isInside {
+			by = inside
+		}
+		b := l.bundle(fmt.Sprintf("%s-%v", strings.ReplaceAll(way, " ", "-"), isInside), "cgroups")
 		l.must(os.Chown(b.dir, uid, uid))
 		l.must(filepath.WalkDir(b.root, func(path string, _ os.DirEntry, err error) error {
 			if err != nil || filepath.Base(path) == "self" {
@@ -48,6 +61,10 @@ func writableCgroups(l *lab) {
 		b.spec.Linux.Resources = nil
 		b.spec.Linux.Namespaces = []specs.LinuxNamespace{
 			{Type: specs.UserNamespace}, {Type: specs.MountNamespace}, {Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace},
+		}
+		if isInside {
+			b.spec.Linux.UIDMappings, b.spec.Linux.GIDMappings = nil, nil
+			b.spec.Linux.Namespaces = b.spec.Linux.Namespaces[1:]
 		}
 		b.without("/sys", "/dev/pts") // gid 5 is not mapped
 		if way != "cgroup" {
@@ -62,14 +79,14 @@ func writableCgroups(l *lab) {
 		made := strings.Contains(r.out, "made ") || strings.Contains(r.out, "opened ")
 		for _, dir := range []string{delegated, delegated + "/session", delegated + "/other"} {
 			if err := os.Remove(dir + "/escape"); err == nil {
-				l.Errorf("%s: made in the host's %s", way, dir)
+				l.Errorf("%s (inside: %v): made in the host's %s", way, isInside, dir)
 			}
 		}
 		if made {
-			l.Errorf("%s: cgroups can be written to:\n%s", way, r.out)
+			l.Errorf("%s (inside: %v): cgroups can be written to:\n%s", way, isInside, r.out)
 		}
 		if !strings.HasPrefix(r.out, "ran\n") {
-			l.Errorf("%s: the container did not run:\n%s", way, fmt.Sprint(r.err))
+			l.Errorf("%s (inside: %v): the container did not run:\n%s", way, isInside, fmt.Sprint(r.err))
 		}
 	}
 }
