@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -164,6 +165,68 @@ func TestVictimKillThread(t *testing.T) {
 		if err != nil || string(out) != "the thread has ended\n" {
 			t.Errorf("%s: %v, output %q", a, err, out)
 		}
+	}
+}
+
+// TestVictimTrace is the tracer of a victim: it is told of the call, with the
+// number that errnoRet gives, and lets it be made.
+func TestVictimTrace(t *testing.T) {
+	if !Available() {
+		t.Skip("the kernel has no seccomp filters")
+	}
+	runtime.LockOSThread() // ptrace(2) is between threads
+	defer runtime.UnlockOSThread()
+	cmd := victimCommand(t, victimProfile(specs.ActTrace, ptr(uint(4321))))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
+	var out strings.Builder
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	cmd.Stdout = write
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	write.Close()
+	defer cmd.Process.Kill()
+	if _, err := unix.Wait4(cmd.Process.Pid, nil, 0, nil); err != nil { // its execve
+		t.Fatal(err)
+	}
+	const options = unix.PTRACE_O_TRACESECCOMP | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_EXITKILL
+	if err := unix.PtraceSetOptions(cmd.Process.Pid, options); err != nil {
+		t.Fatal(err)
+	}
+	var messages []uint
+	for pid, signal := cmd.Process.Pid, 0; ; {
+		if err := unix.PtraceCont(pid, signal); err != nil && err != unix.ESRCH {
+			t.Fatal(err)
+		}
+		var st unix.WaitStatus
+		pid, err = unix.Wait4(-1, &st, unix.WALL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if pid == cmd.Process.Pid && st.Exited() {
+			break
+		}
+		signal = 0
+		switch {
+		case st.TrapCause() == unix.PTRACE_EVENT_SECCOMP:
+			message, err := unix.PtraceGetEventMsg(pid)
+			if err != nil {
+				t.Fatal(err)
+			}
+			messages = append(messages, message)
+		case st.Stopped() && st.StopSignal() != unix.SIGTRAP && st.StopSignal() != unix.SIGSTOP:
+			signal = int(st.StopSignal())
+		}
+	}
+	if _, err := io.Copy(&out, read); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(messages, []uint{4321}) || out.String() != "returned -1, errno 22\n" {
+		t.Errorf("the tracer was told %d, and the victim says %q", messages, out.String())
 	}
 }
 
