@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gourd-oci/gourd/internal/linux"
 	"github.com/gourd-oci/gourd/internal/trace"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
 	"github.com/gourd-oci/gourd/nsenter"
@@ -31,6 +32,13 @@ func (c *Container) execDirect(o *ExecOptions, p *plan.ExecPlan, f *execFiles) (
 		Own: toOwn(p.Exec.Credentials.UID, p.Exec.Credentials.UserNS),
 	}
 	uses := []int{files.MountNS, files.Page}
+	if p.Exec.Credentials.AppArmorProfile != "" {
+		if files.Proc, err = linux.HostProc(); err != nil {
+			return nil, err
+		}
+		defer unix.Close(files.Proc)
+		uses = append(uses, files.Proc)
+	}
 	if f.root != nil {
 		files.Root = int(f.root.Fd())
 		uses = append(uses, files.Root)

@@ -22,17 +22,26 @@ func PrivateProc() (int, error) {
 	if err == nil || !errors.Is(err, unix.EPERM) {
 		return fd, err
 	}
-	fd, oerr := OpenNoSymlinks(unix.AT_FDCWD, "/proc", unix.O_PATH|unix.O_DIRECTORY)
-	if oerr != nil {
-		return -1, fmt.Errorf("open /proc: %w", oerr)
+	fd, herr := HostProc()
+	if herr != nil {
+		return -1, fmt.Errorf("%w, and a private procfs is refused: %w", herr, err)
 	}
-	ok, oerr := IsProcRoot(fd)
-	if oerr != nil || !ok {
+	return fd, nil
+}
+
+// HostProc returns the caller's /proc, which must be the root of a real procfs.
+func HostProc() (int, error) {
+	fd, err := OpenNoSymlinks(unix.AT_FDCWD, "/proc", unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return -1, fmt.Errorf("open /proc: %w", err)
+	}
+	ok, err := IsProcRoot(fd)
+	if err == nil && !ok {
+		err = errors.New("/proc is not the root of a procfs")
+	}
+	if err != nil {
 		unix.Close(fd)
-		if oerr != nil {
-			return -1, oerr
-		}
-		return -1, fmt.Errorf("/proc is not the root of a procfs, and a private one is refused: %w", err)
+		return -1, err
 	}
 	return fd, nil
 }

@@ -2,7 +2,6 @@ package credentials
 
 import (
 	"fmt"
-	"os"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -118,13 +117,15 @@ func attrExists(proc int, name string) bool {
 
 // writeOwnAttr is writeAttr on the host's /proc, before the root is changed.
 func writeOwnAttr(name, value string) error {
-	fd, err := unix.Open("/proc/thread-self/attr/"+name, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	proc, err := linux.HostProc()
 	if err != nil {
-		return &os.PathError{Op: "open", Path: "/proc/thread-self/attr/" + name, Err: err}
+		return err
 	}
-	defer unix.Close(fd)
-	_, err = unix.Write(fd, []byte(value))
-	return err
+	defer unix.Close(proc)
+	if err := writeAttr(proc, name, value); err != nil {
+		return fmt.Errorf("write attr/%s of the thread in /proc: %w", name, err)
+	}
+	return nil
 }
 
 func isNumber(s string) bool {

@@ -40,6 +40,7 @@ type DirectFiles struct {
 	MountNS int    // the container's mount namespace
 	Root    int    // the container's root, if Exec.Chroot
 	Page    int    // a file of a page's size, for ReadDirect
+	Proc    int    // the host's procfs, if there is an AppArmor profile
 	Home    string // what HOME is; "" if it is in the environment
 	Own     []int  // which of the fds 0 to 2 become the user's
 }
@@ -69,7 +70,7 @@ func ReadDirect(page []byte) (begun bool, errno unix.Errno) {
 // AppendSteps appends the steps from the joined namespaces to the execve.
 func (e *Exec) AppendSteps(t *nsenter.Tail, f DirectFiles) {
 	d := direct{t: t, e: e, c: &e.Credentials}
-	d.hostSide()
+	d.hostSide(f.Proc)
 	t.Call("map the page", unix.SYS_MMAP, num(pageAt), num(pageSize), num(unix.PROT_READ|unix.PROT_WRITE),
 		num(unix.MAP_SHARED|unix.MAP_FIXED_NOREPLACE), num(f.Page), num(0))
 	t.Call("join the mount namespace", unix.SYS_SETNS, num(f.MountNS), num(unix.CLONE_NEWNS))
@@ -112,7 +113,7 @@ type direct struct {
 }
 
 // hostSide is what needs the host's /proc or its rights.
-func (d *direct) hostSide() {
+func (d *direct) hostSide(proc int) {
 	if name := d.c.Keyring; name != "" {
 		// Init made it and its permissions. ENOSYS: a kernel without keyrings.
 		d.t.Call("join the session keyring", unix.SYS_KEYCTL, num(unix.KEYCTL_JOIN_SESSION_KEYRING), d.t.String(name)).Allow =
@@ -124,8 +125,9 @@ func (d *direct) hostSide() {
 	if profile := d.c.AppArmorProfile; profile != "" {
 		text := "exec " + profile
 		fd := d.t.Cell()
-		d.t.Call("open the exec attribute of AppArmor", unix.SYS_OPENAT, num(unix.AT_FDCWD),
-			d.t.String("/proc/thread-self/attr/apparmor/exec"), num(unix.O_WRONLY|unix.O_CLOEXEC)).Save = fd
+		how := d.t.Words(uint64(unix.O_WRONLY|unix.O_CLOEXEC), 0, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_MAGICLINKS|unix.RESOLVE_NO_XDEV)
+		d.t.Call("open the exec attribute of AppArmor", unix.SYS_OPENAT2, num(proc),
+			d.t.String("thread-self/attr/apparmor/exec"), how, num(unix.SizeofOpenHow)).Save = fd
 		d.t.Call("set the AppArmor profile "+profile, unix.SYS_WRITE, fd.Value(), d.t.Bytes(text), num(len(text)))
 	}
 }
