@@ -186,6 +186,11 @@ func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err er
 	if err := cg.limit(); err != nil { // what would have stopped init's own set-up
 		return nil, err
 	}
+	if cred := &p.Init.Credentials; cred.FromOutside { // init waits for our word
+		if err := cred.SetScheduling(child.PID); err != nil {
+			return nil, err
+		}
+	}
 	if err := dir.MarkReady(c.rec); err != nil { // before anyone is told
 		return nil, err
 	}

@@ -75,7 +75,7 @@ func Exec(o ExecOptions) (code int, err error) {
 	}
 	var tty *relay
 	defer func() { tty.close() }()
-	if p.Exec.Await {
+	if p.Exec.Terminal && o.ConsoleSocket == "" {
 		if tty, err = openRelay(); err != nil {
 			return -1, err
 		}
@@ -302,6 +302,11 @@ func serveExec(conn *protocol.Conn, p *plan.ExecPlan, child *nsenter.Child, tty 
 			}
 			if err := tty.start(); err != nil {
 				return err
+			}
+			if cred := &p.Exec.Credentials; cred.FromOutside {
+				if err := cred.SetScheduling(child.PID); err != nil {
+					return err
+				}
 			}
 			if err := conn.Send(protocol.KindGo, nil); err != nil {
 				return err

@@ -48,6 +48,11 @@ func (c *Container) execDirect(o *ExecOptions, p *plan.ExecPlan, f *execFiles) (
 		Finish: func(t *nsenter.Tail) { p.Exec.AppendSteps(t, files) },
 		Ready: func(child *nsenter.Child) error {
 			cred := &p.Exec.Credentials
+			if cred.FromOutside {
+				if err := cred.SetScheduling(child.PID); err != nil {
+					return err
+				}
+			}
 			return errors.Join(cred.SetOOMScoreAdj(child.PID), cred.RaiseLimits(child.PID), tell(o.PidFile, o.PidfdSocket, child))
 		},
 	})

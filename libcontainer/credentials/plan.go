@@ -38,6 +38,9 @@ type Env struct {
 	// NewUserNS and JoinedUserNS are whether the container's user namespace is
 	// made for it, or an existing one that it joins.
 	NewUserNS, JoinedUserNS bool
+	// Root is whether the runtime is root: what the process may not do to itself
+	// in its user namespace the runtime then does from outside.
+	Root bool
 	// SetgroupsDenied is whether the new user namespace is made with
 	// "deny" in /proc/PID/setgroups (user_namespaces(7)).
 	SetgroupsDenied bool
@@ -72,6 +75,10 @@ type Plan struct {
 	OOMScoreAdj *int
 	Scheduler   *Scheduler
 	IOPriority  *IOPriority
+	// FromOutside is whether the runtime sets scheduler and I/O priority, by
+	// SetScheduling, when the process has said Ready: real time and the like take
+	// CAP_SYS_NICE over the host.
+	FromOutside bool
 	Personality *uint32 // of personality(2)
 	// MemoryPolicy is nil where that of gourd is inherited.
 	MemoryPolicy *MemoryPolicy
@@ -97,6 +104,7 @@ func Compile(p *specs.Process, s *specs.Spec, e Env, d *defect.List) (Plan, []st
 		GID:             p.User.GID,
 		Groups:          p.User.AdditionalGids,
 		UserNS:          e.NewUserNS || e.JoinedUserNS,
+		FromOutside:     e.Root && (e.NewUserNS || e.JoinedUserNS) && (p.Scheduler != nil || p.IOPriority != nil),
 		SetgroupsDenied: e.SetgroupsDenied,
 		Umask:           0o022, // not the caller's, as config.md would have it: no runtime does that
 		NoNewPrivileges: p.NoNewPrivileges,

@@ -151,10 +151,27 @@ func compilePersonality(p *specs.LinuxPersonality, d *defect.List) *uint32 {
 }
 
 // setScheduling sets scheduler, I/O priority, personality and memory policy of
-// the calling thread; the first two may need CAP_SYS_NICE in the initial user namespace.
+// the calling thread; the first two may need CAP_SYS_NICE in the initial user
+// namespace.
 func (p *Plan) setScheduling() error {
+	if !p.FromOutside {
+		if err := p.SetScheduling(0); err != nil {
+			return err
+		}
+	}
+	if p.Personality != nil {
+		if err := linux.SetPersonality(*p.Personality); err != nil {
+			return fmt.Errorf("linux.personality: set %#x: %w", *p.Personality, err)
+		}
+	}
+	return p.SetMemoryPolicy()
+}
+
+// SetScheduling sets scheduler and I/O priority of a thread, which is the first
+// one of the process that init is; 0 is the caller.
+func (p *Plan) SetScheduling(tid int) error {
 	if s := p.Scheduler; s != nil {
-		err := unix.SchedSetAttr(0, &unix.SchedAttr{
+		err := unix.SchedSetAttr(tid, &unix.SchedAttr{
 			Policy: s.Policy, Flags: s.Flags, Nice: s.Nice, Priority: s.Priority,
 			Runtime: s.Runtime, Deadline: s.Deadline, Period: s.Period,
 		}, 0)
@@ -166,14 +183,9 @@ func (p *Plan) setScheduling() error {
 		}
 	}
 	if io := p.IOPriority; io != nil {
-		if err := linux.SetIOPriority(0, io.Class, io.Level); err != nil {
+		if err := linux.SetIOPriority(tid, io.Class, io.Level); err != nil {
 			return fmt.Errorf("process.ioPriority: set class %d, priority %d: %w", io.Class, io.Level, err)
 		}
 	}
-	if p.Personality != nil {
-		if err := linux.SetPersonality(*p.Personality); err != nil {
-			return fmt.Errorf("linux.personality: set %#x: %w", *p.Personality, err)
-		}
-	}
-	return p.SetMemoryPolicy()
+	return nil
 }

@@ -44,11 +44,19 @@ var Environ = []string{
 // TraceArg is the last argument of an init whose steps are traced.
 const TraceArg = "trace"
 
+// init makes sure that init executes the program on the first thread of the
+// process, whose number the runtime has: scheduling is a thread's.
+func init() {
+	if len(os.Args) > 1 && os.Args[1] == "init" {
+		runtime.LockOSThread()
+	}
+}
+
 // Main runs init on the conversation whose fd number is the first argument;
 // ExecArg after it makes it the init of an exec. It returns only if the process
 // could not be executed.
 func Main(args []string) {
-	runtime.LockOSThread() // ids, capabilities, labels and namespaces are the thread's
+	runtime.LockOSThread() // ids, capabilities, labels and namespaces are the thread's, too
 	if n := len(args); n > 1 && args[n-1] == TraceArg {
 		args = args[:n-1]
 		trace.Start("gourd init", 0) // the runtime has seen its execve

@@ -143,12 +143,12 @@ func (d *direct) bits(set *unix.CPUSet) nsenter.Arg {
 
 // scheduling is credentials.Plan.setScheduling.
 func (d *direct) scheduling() {
-	if s := d.c.Scheduler; s != nil {
+	if s := d.c.Scheduler; s != nil && !d.c.FromOutside {
 		const size = 48 // struct sched_attr, without the clamps (sched_setattr(2))
 		attr := d.t.Words(size|uint64(s.Policy)<<32, s.Flags, uint64(uint32(s.Nice))|uint64(s.Priority)<<32, s.Runtime, s.Deadline, s.Period)
 		d.t.Call("set the scheduler", unix.SYS_SCHED_SETATTR, num(0), attr, num(0))
 	}
-	if io := d.c.IOPriority; io != nil {
+	if io := d.c.IOPriority; io != nil && !d.c.FromOutside {
 		const whoProcess, classShift = 1, 13 // ioprio_set(2)
 		d.t.Call("set the I/O priority", unix.SYS_IOPRIO_SET, num(whoProcess), num(0), num(io.Class<<classShift|io.Level))
 	}

@@ -133,7 +133,7 @@ type Exec struct {
 	ConsoleHeight uint
 	ConsoleWidth  uint
 	Chroot        bool // the root comes with the plan: the mount namespace has another
-	Await         bool // wait for Go before the execve: somebody is to connect the terminal
+	Await         bool // wait for Go before the execve: the runtime has something left to do
 	PreserveFDs   int
 	Seccomp       *seccomp.Program
 	Landlock      *landlock.Plan
@@ -181,6 +181,7 @@ func (k *ForExec) BuildExec(process *specs.Process, facts *host.Facts, o ExecOpt
 			AppArmor:        facts.AppArmor,
 			SELinux:         facts.SELinux,
 			NewUserNS:       k.NewUserNS,
+			Root:            facts.EUID == 0,
 			JoinedUserNS:    !k.NewUserNS && k.Namespaces&unix.CLONE_NEWUSER != 0,
 			SetgroupsDenied: k.NoSetgroups,
 			HasSeccomp:      k.Seccomp != nil,
@@ -192,7 +193,7 @@ func (k *ForExec) BuildExec(process *specs.Process, facts *host.Facts, o ExecOpt
 	if size := p.ConsoleSize; size != nil && p.Terminal {
 		in.ConsoleHeight, in.ConsoleWidth = size.Height, size.Width
 	}
-	in.Await = o.Await
+	in.Await = o.Await || in.Credentials.FromOutside
 	in.Chroot = k.Chroot
 	in.PreserveFDs = o.PreserveFDs
 	in.Seccomp, in.Landlock = k.Seccomp, k.Landlock

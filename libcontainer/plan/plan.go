@@ -307,6 +307,7 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 		NewUserNS:       newUser,
 		SetgroupsDenied: p.Enter.DenySetgroups,
 		JoinedUserNS:    p.Enter.Joins(unix.CLONE_NEWUSER) != nil,
+		Root:            facts.EUID == 0,
 		HasSeccomp:      in.Seccomp != nil,
 		Landlock:        landlockFrom(in.Landlock),
 		ID:              o.ID,
