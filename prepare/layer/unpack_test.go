@@ -107,7 +107,7 @@ func TestNothingLeavesTheLayer(t *testing.T) {
 		{"climbing back", []tar.Header{file("a/../b")}, "", "b"},
 		{"absolute", []tar.Header{file("/a/b")}, "", "a/b"},
 		{"absolute and climbing", []tar.Header{file("/../outside")}, "leads out", ""},
-		{"through an absolute symlink", []tar.Header{dir("etc"), sym("link", "/etc"), file("link/passwd")}, "", "etc/passwd"},
+		{"through an absolute symlink", []tar.Header{dir("gourd-test"), sym("link", "/gourd-test"), file("link/file")}, "", "gourd-test/file"},
 		{"through a climbing symlink", []tar.Header{sym("link", "../.."), file("link/outside")}, "", "outside"},
 		{"through a chain of symlinks", []tar.Header{sym("a", ".."), sym("b", "a/.."), dir("c"), file("b/c/outside")}, "", "c/outside"},
 		{"over a symlink", []tar.Header{sym("x", "../outside"), file("x")}, "", "x"},
