@@ -81,6 +81,13 @@ func Open(root, run string, ns layer.Namespace) (_ *Store, err error) {
 			return nil, fmt.Errorf("open store: %w", err)
 		}
 	}
+	// The runtime knows a bundle, and the kernel a mount, by their real paths.
+	if root, err = filepath.EvalSymlinks(root); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if run, err = filepath.EvalSymlinks(run); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
 	dir, err := os.Open(root)
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
