@@ -21,7 +21,7 @@ func (p *Preparer) UnmountHook(id string, st specs.State) error {
 		return fmt.Errorf("unmount container %q: the state is of the bundle %s, not of %s", c.Name, st.Bundle, want)
 	}
 	if c.Remove {
-		return p.Remove(c.ID, true)
+		return p.removeAs(c.ID, true, false)
 	}
 	return p.Unmount(c.ID, false)
 }

@@ -1,19 +1,32 @@
 package prepare
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"strings"
 
 	"github.com/gourd-oci/gourd/prepare/store"
 )
 
-// ErrMounted says that a container is in use.
-var ErrMounted = errors.New("it is mounted")
+// Errors of containers that are in use.
+var (
+	ErrMounted = errors.New("it is mounted")
+	ErrRunning = errors.New("the runtime has it")
+)
 
-// Remove removes a container, with all that it has. One that is mounted is
-// refused without force. One that is not there is removed already.
+// Remove removes a container, with all that it has. One that has processes is
+// refused, and without force one that is mounted, or of which the runtime cannot
+// be asked. One that is not there is removed already.
 func (p *Preparer) Remove(ref string, force bool) error {
+	return p.removeAs(ref, force, true)
+}
+
+// removeAs is Remove; only with ask the runtime is asked: its hooks know.
+func (p *Preparer) removeAs(ref string, force, ask bool) error {
 	use, err := p.Store.Use()
 	if err != nil {
 		return err
@@ -35,6 +48,17 @@ func (p *Preparer) Remove(ref string, force bool) error {
 		return err
 	}
 	defer lock.Unlock()
+	if ask {
+		status, err := p.status(c)
+		switch {
+		case err != nil && !force:
+			return fmt.Errorf("remove container %q: %w", c.Name, err)
+		case err != nil:
+			p.Log.Warn("it is not known whether the container runs", "container", c.Name, "error", err)
+		case status != "" && status != "stopped":
+			return fmt.Errorf("remove container %q: %w, and it is %s; delete it there first", c.Name, ErrRunning, status)
+		}
+	}
 	m, err := p.Store.ReadMounts(c.ID)
 	if err != nil {
 		return err
@@ -46,6 +70,31 @@ func (p *Preparer) Remove(ref string, force bool) error {
 		return fmt.Errorf("remove container %q: %w", c.Name, err)
 	}
 	return nil
+}
+
+// status asks the runtime what it has of a container's bundle, below the state
+// root that it uses by default; "": nothing.
+func (p *Preparer) status(c *store.Container) (string, error) {
+	if p.Gourd == "" {
+		return "", nil
+	}
+	cmd := exec.Command(p.Gourd, "list", "--format", "json")
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("ask %s for its containers: %w: %s", p.Gourd, err, strings.TrimSpace(errs.String()))
+	}
+	var all []struct{ Bundle, Status string }
+	if err := json.Unmarshal(out.Bytes(), &all); err != nil {
+		return "", fmt.Errorf("ask %s for its containers: %w", p.Gourd, err)
+	}
+	status := ""
+	for _, r := range all {
+		if r.Bundle == p.Store.Bundle(c.ID) && (status == "" || status == "stopped") {
+			status = r.Status
+		}
+	}
+	return status, nil
 }
 
 // remove removes a container that is locked. Every step is done, and what

@@ -99,9 +99,10 @@ func rmVerb() *verb {
 		name:     "rm",
 		summary:  "Remove containers",
 		operands: "NAME…",
-		more:     "A container that is mounted is refused without --force. One that is gone is removed already.",
-		example:  "gourd prepare rm --force web",
-		min:      1, max: -1,
+		more: "A container that has processes is refused, and without --force one that is mounted. One that is\n" +
+			"gone is removed already.",
+		example: "gourd prepare rm --force web",
+		min:     1, max: -1,
 		flags: func(fs *flag.FlagSet) {
 			fs.BoolVar(&force, "force", false, "unmount it first")
 			fs.BoolVar(&force, "f", false, "unmount it first")

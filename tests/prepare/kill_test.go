@@ -60,7 +60,7 @@ func (k *killer) kill(n int, store string, args ...string) bool {
 	cmd := exec.Command("strace", append([]string{"-f", "-qqq", "-o", "/dev/null", "-e", "trace=" + calls,
 		"-e", fmt.Sprintf("inject=%s:signal=SIGKILL:when=%d", calls, n), k.prepare}, k.args(store, args...)...)...)
 	// One thread runs the program, as far as Go lets it: strace counts by thread.
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=off")
+	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GOGC=off", "PATH=/nowhere")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Run()
@@ -85,7 +85,12 @@ func killSteps(t *world.T, arg string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &killer{t: t, prepare: filepath.Join(filepath.Dir(rt.Path), "gourd-prepare"), dir: dir, images: os.Getenv("GOURD_TEST_IMAGES")}
+	// A copy that finds no gourd: a runtime that it asks would be killed in its
+	// place.
+	k := &killer{t: t, prepare: dir + "/gourd-prepare", dir: dir, images: os.Getenv("GOURD_TEST_IMAGES")}
+	if out, err := exec.Command("cp", filepath.Join(filepath.Dir(rt.Path), "gourd-prepare"), k.prepare).CombinedOutput(); err != nil {
+		t.Fatalf("cp: %v\n%s", err, out)
+	}
 	img := "oci:" + k.images + "/img:latest"
 	want := dir + "/want"
 	if out, err := exec.Command("umoci", "unpack", "--image", k.images+"/img:latest", want).CombinedOutput(); err != nil {
