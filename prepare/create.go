@@ -159,6 +159,9 @@ func (p *Preparer) source(ctx context.Context, ref string, c *store.Container, o
 	i, err := p.Store.FindImage(ref)
 	if errors.Is(err, store.ErrNoImage) {
 		notFound := err
+		if o.Overlay == OverlayFuse && o.Format == "" {
+			o.Format = store.FormatDirectory // it stacks nothing else
+		}
 		i, err = p.importImage(ctx, ref, o.ImportOptions)
 		if errors.Is(err, image.ErrNoReference) {
 			err = notFound

@@ -21,23 +21,26 @@ const (
 	tarName   = "tar"
 )
 
-// format decides in which form layers are kept. EROFS is taken if it is asked
-// for and this kernel mounts it from files; else layers are unpacked, with a
-// warning.
+// format decides in which form layers are kept: as EROFS where this kernel
+// mounts it from the store's files and reads it well. Elsewhere layers are
+// unpacked, with a warning if EROFS was asked for.
 func (p *Preparer) format(want string) (string, error) {
+	tell := p.Log.Debug
 	switch want {
-	case "", store.FormatDirectory:
+	case store.FormatDirectory:
 		return store.FormatDirectory, nil
+	case "":
 	case store.FormatEROFS:
+		tell = p.Log.Warn
 	default:
 		return "", fmt.Errorf("layer format %q: it is %s or %s", want, store.FormatDirectory, store.FormatEROFS)
 	}
 	if p.Rootless {
-		p.Log.Warn("only root can mount EROFS: layers are unpacked")
+		tell("only root can mount EROFS: layers are unpacked")
 		return store.FormatDirectory, nil
 	}
 	if err := probeEROFS(p.Store.Root + "/tmp"); err != nil {
-		p.Log.Warn("this kernel does not mount EROFS from files: layers are unpacked", "error", err)
+		tell("EROFS cannot be mounted from the store's files: layers are unpacked", "error", err)
 		return store.FormatDirectory, nil
 	}
 	return store.FormatEROFS, nil

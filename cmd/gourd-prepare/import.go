@@ -21,7 +21,7 @@ type importFlags struct {
 }
 
 func (o *importFlags) define(fs *flag.FlagSet) {
-	fs.StringVar(&o.layerFormat, "layer-format", "", "keep layers as `FORM`: directory, or erofs (default: directory)")
+	fs.StringVar(&o.layerFormat, "layer-format", "", "keep layers as `FORM`: directory, or erofs (default: erofs where the kernel and the store can)")
 	fs.StringVar(&o.platform, "platform", "", "take the image for `OS/ARCH[/VARIANT]` (default: this machine's)")
 	fs.StringVar(&o.authFile, "authfile", "", "take a registry's credentials from `FILE`")
 	fs.BoolVar(&o.insecure, "insecure", false, "speak to the registry without TLS")

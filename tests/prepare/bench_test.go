@@ -38,7 +38,7 @@ func BenchmarkDebian(b *testing.B) {
 			return []string{"podman", "--root", s + "/root", "--runroot", s + "/run", "--storage-driver", "overlay", "create", "oci:" + img, "true"}
 		}},
 		{"directory", func(s string) []string {
-			return []string{prepare, "--quiet", "--store", s + "/store", "--run-dir", s + "/run", "oci:" + img, "c"}
+			return []string{prepare, "--quiet", "--store", s + "/store", "--run-dir", s + "/run", "--layer-format", "directory", "oci:" + img, "c"}
 		}},
 		{"erofs", func(s string) []string {
 			return []string{prepare, "--quiet", "--store", s + "/store", "--run-dir", s + "/run", "--layer-format", "erofs", "oci:" + img, "c"}
