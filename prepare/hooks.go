@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -14,6 +15,10 @@ import (
 // all, for it may remove the bundle. The hooks of precreate then filter the
 // config, and what they change is logged.
 func (p *Preparer) hooks(ctx context.Context, doc []byte, dirs []string, bindMounts bool, own []specs.Hook) ([]byte, error) {
+	if len(dirs) == 0 && !p.Rootless {
+		dirs = hooksd.Present(hooksd.DefaultDirs)
+	}
+	dirs = slices.DeleteFunc(slices.Clone(dirs), func(d string) bool { return d == "" })
 	if len(dirs) == 0 && len(own) == 0 {
 		return doc, nil
 	}

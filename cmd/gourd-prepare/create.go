@@ -75,7 +75,7 @@ func (o *createFlags) define(fs *flag.FlagSet) {
 	fs.Var(&o.annotations, "annotation", "put `KEY=VALUE` into the config")
 	fs.Var(&o.hosts, "add-host", "add `NAME:ADDRESS` to its /etc/hosts")
 	fs.Var(&o.dns, "dns", "use the name server `ADDRESS` instead of the host's")
-	fs.Var(&o.hooksDirs, "hooks-dir", "apply the hooks of `DIR` (hooks.d 1.0.0)")
+	fs.Var(&o.hooksDirs, "hooks-dir", "apply the hooks of `DIR` (hooks.d 1.0.0), \"\": none (default, but for ordinary users: /usr/share/containers/oci/hooks.d, /etc/containers/oci/hooks.d)")
 	fs.Var(&o.names, "name", "a further `NAME` of the container")
 	fs.Var(&o.uidMap, "uid-map", "map user ids `CONTAINER:HOST:SIZE` in a user namespace")
 	fs.Var(&o.gidMap, "gid-map", "map group ids `CONTAINER:HOST:SIZE`")

@@ -49,6 +49,18 @@ const Precreate = "precreate"
 
 var stages = []string{Precreate, "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"}
 
+// DefaultDirs are where packages and administrators put hooks for all
+// containers (oci-hooks(5)); the second comes over the first.
+var DefaultDirs = []string{"/usr/share/containers/oci/hooks.d", "/etc/containers/oci/hooks.d"}
+
+// Present returns the directories that are there.
+func Present(dirs []string) []string {
+	return slices.DeleteFunc(slices.Clone(dirs), func(d string) bool {
+		_, err := os.Stat(d)
+		return errors.Is(err, os.ErrNotExist)
+	})
+}
+
 // Read reads the hooks of directories: the files *.json, in the order of their
 // names. A file of a later directory takes the place of one of the same name.
 // A directory that is not there is an error.
