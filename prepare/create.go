@@ -43,7 +43,8 @@ type CreateOptions struct {
 	Hosts, DNS []string
 	// IPFrom is the subnet that the container gets an address of. Zero: none.
 	IPFrom netip.Prefix
-	// HooksDirs are directories of hooks.
+	// HooksDirs are directories of hooks that must be there; none: those of
+	// hooksd.DefaultDirs that are. An empty name is no directory.
 	HooksDirs []string
 	// Patch is a JSON merge patch for the config.json.
 	Patch []byte
@@ -82,6 +83,7 @@ func (p *Preparer) Create(ctx context.Context, ref string, o CreateOptions) (_ *
 	if len(o.Names) == 0 || o.Names[0] == "" {
 		return nil, errors.New("prepare: the container's name is empty")
 	}
+	defer func() { err = p.afterFull(err) }()
 	use, err := p.Store.Use()
 	if err != nil {
 		return nil, err

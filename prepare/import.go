@@ -10,6 +10,7 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/gourd-oci/gourd/prepare/image"
 	"github.com/gourd-oci/gourd/prepare/layer"
@@ -29,13 +30,30 @@ type ImportOptions struct {
 }
 
 // Import brings an image into the store, or finds it there.
-func (p *Preparer) Import(ctx context.Context, ref string, o ImportOptions) (*store.Image, error) {
+func (p *Preparer) Import(ctx context.Context, ref string, o ImportOptions) (_ *store.Image, err error) {
+	defer func() { err = p.afterFull(err) }()
 	use, err := p.Store.Use()
 	if err != nil {
 		return nil, err
 	}
 	defer use.Unlock()
 	return p.importImage(ctx, ref, o)
+}
+
+// afterFull leaves nothing behind of an import for which the disk was too
+// small: the layers that it did finish go, too, like all that nothing refers to.
+// After any other failure the next import finds them. The store must not be in
+// use by the caller; if it is by others, they are left for gc.
+func (p *Preparer) afterFull(err error) error {
+	if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
+		return err
+	}
+	own, lerr := p.Store.TryOwn()
+	if own == nil {
+		return errors.Join(err, lerr)
+	}
+	defer own.Unlock()
+	return errors.Join(err, p.dropLayers())
 }
 
 // importImage is Import for who has the store in use.

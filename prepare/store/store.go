@@ -150,6 +150,15 @@ func (s *Store) Use() (*Lock, error) { return flock(s.Root+"/locks/store", unix.
 // Own locks the store for removing things.
 func (s *Store) Own() (*Lock, error) { return flock(s.Root+"/locks/store", unix.LOCK_EX) }
 
+// TryOwn is Own, but does not wait; nil: somebody uses the store.
+func (s *Store) TryOwn() (*Lock, error) {
+	l, err := flock(s.Root+"/locks/store", unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, nil
+	}
+	return l, err
+}
+
 // lockNames locks the giving of names.
 func (s *Store) lockNames() (*Lock, error) { return flock(s.Root+"/locks/names", unix.LOCK_EX) }
 
