@@ -287,10 +287,16 @@ func (c *checker) container(ctr *store.Container) error {
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
+	shm, err := mountinfo.Mounted(p.shm(ctr))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return errors.Join(append(errs, err)...)
+	}
 	reset := func() error { return errors.Join(p.clear(ctr), s.WriteMounts(ctr.ID, store.Mounts{})) }
 	switch {
 	case mounted && m.Count == 0:
 		errs = append(errs, c.found(object, "it is mounted, but nobody counts on it", "unmount it", reset))
+	case !mounted && m.Count == 0 && shm:
+		errs = append(errs, c.found(object, "its /dev/shm is mounted, but nobody counts on it", "unmount it", reset))
 	case !mounted && m.Count > 0:
 		errs = append(errs, c.found(object, fmt.Sprintf("it should be mounted %d times, and is not", m.Count), "begin to count anew", reset))
 	}

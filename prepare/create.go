@@ -72,6 +72,9 @@ const (
 	OverlayFuse   = "fuse-overlayfs"
 )
 
+// maxHostname is __NEW_UTS_LEN of the kernel, in bytes.
+const maxHostname = 64
+
 // DefaultShmSize is the size of /dev/shm in bytes, as docker has it.
 const DefaultShmSize = 64 << 20
 
@@ -106,7 +109,7 @@ func (p *Preparer) Create(ctx context.Context, ref string, o CreateOptions) (_ *
 	}
 	c.Hostname = o.Config.Hostname
 	if c.Hostname == "" {
-		c.Hostname = c.Name
+		c.Hostname = c.Name[:min(len(c.Name), maxHostname)]
 	}
 	o.Config.Hostname = c.Hostname
 	img, err := p.source(ctx, ref, c, o)

@@ -164,8 +164,8 @@ func inspectVerb() *verb {
 				}
 			}
 			if bundle {
-				fmt.Fprintln(c.out, c.p.Store.Bundle(ctr.ID))
-				return nil
+				at := c.p.Store.Bundle(ctr.ID)
+				return c.print(map[string]string{"bundle": at}, func(w io.Writer) { fmt.Fprintln(w, at) })
 			}
 			c.global.format = "json"
 			return c.print(containerView(c.p.Store, ctr), nil)
