@@ -286,6 +286,11 @@ func (x *indexer) describe(i *erofs.Inode, h *tar.Header) error {
 			x.sum.drop("extended attribute " + key + ", which is overlayfs's own")
 			continue
 		}
+		if key == capability { // the kernel takes no other from Unpack
+			if _, err := mapCapability(value, sameIDs); err != nil {
+				return err
+			}
+		}
 		if i.Xattrs == nil {
 			i.Xattrs = map[string]string{}
 		}

@@ -343,6 +343,8 @@ func CopyInto(ctx context.Context, from, to *os.File, o PackOptions) error {
 // has the user id of who is root in it (capabilities(7)).
 const capability = "security.capability"
 
+func sameIDs(uid, gid uint32) (uint32, uint32) { return uid, gid }
+
 // mapCapability maps the root of a file capability.
 func mapCapability(v string, ids func(uid, gid uint32) (uint32, uint32)) (string, error) {
 	const (

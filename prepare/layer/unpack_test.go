@@ -225,6 +225,19 @@ func TestNumbers(t *testing.T) {
 	}
 }
 
+func TestCapabilityThatIsNone(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("file capabilities need root")
+	}
+	data := makeTar(t, tar.Header{Name: "f", PAXRecords: map[string]string{"SCHILY.xattr.security.capability": "none"}})
+	if _, _, err := unpackInto(t, data, Options{Base: true}); err == nil {
+		t.Error("it was unpacked")
+	}
+	if _, err := Index(bytes.NewReader(data), io.Discard, io.Discard, Options{Base: true}); err == nil {
+		t.Error("it was indexed")
+	}
+}
+
 // sparseTar is a tar of sparse files (GNU's form 1.0 in PAX) that end in one
 // byte of data.
 func sparseTar(t *testing.T, sizes ...int64) []byte {
