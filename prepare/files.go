@@ -99,6 +99,11 @@ func (p *Preparer) writeFiles(c *store.Container) error {
 		if err := os.Chown(at, uid, gid); err != nil {
 			return err
 		}
+		if c.MountLabel != "" {
+			if err := unix.Lsetxattr(at, "security.selinux", []byte(c.MountLabel), 0); err != nil {
+				return &os.PathError{Op: "label", Path: at, Err: err}
+			}
+		}
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/moby/sys/mountinfo"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -60,6 +61,11 @@ func (p *Preparer) mount(c *store.Container) (err error) {
 		m.Count++
 		return p.Store.WriteMounts(c.ID, m)
 	}
+	if c.MountLabel != "" {
+		if err := needSELinux(); err != nil {
+			return fmt.Errorf("mount label %q: %w", c.MountLabel, err)
+		}
+	}
 	// What is mounted and not counted, or counted and not mounted, is of a
 	// process that was killed: begin anew.
 	if err := p.clear(c); err != nil {
@@ -80,6 +86,15 @@ func (p *Preparer) mount(c *store.Container) (err error) {
 	}
 	undo.Release()
 	return nil
+}
+
+// needSELinux tells whether this kernel can give mounts a label.
+func needSELinux() error {
+	data, err := os.ReadFile("/proc/filesystems")
+	if err == nil && !strings.Contains(string(data), "selinuxfs") {
+		err = errors.New("this kernel has no SELinux; set the empty label")
+	}
+	return err
 }
 
 // clear unmounts whatever is mounted for a container.

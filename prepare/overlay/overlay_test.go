@@ -116,3 +116,14 @@ func TestOneLayerIsNoStack(t *testing.T) {
 		t.Errorf("writing to a read-only bind gives %v", err)
 	}
 }
+
+// TestContext: a label is an option of its own, however many commas it has.
+func TestContext(t *testing.T) {
+	s := Stack{Context: "system_u:object_r:container_file_t:s0:c1,c2"}
+	for _, p := range s.params() {
+		if p.Key == "context" && p.Value == s.Context {
+			return
+		}
+	}
+	t.Errorf("the label is not among %v", s.params())
+}
