@@ -69,6 +69,7 @@ test-fuzz: ## every fuzz target for a moment (make test-fuzz FUZZTIME=10m: in ea
 
 test-mutations: ## each protection taken out, in a copy: its attack's test must fail
 	tests/security/mutate
+	tests/prepare/mutate
 
 bench: build ## gourd beside every other runtime on PATH: docs/performance.md (make bench N=60 CASES=all)
 	$(GO) run -tags $(TAGS) ./tests/bench -n $(N) -cases "$(CASES)" -docs docs
