@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 
 	"github.com/gourd-oci/gourd/tests/world"
@@ -17,24 +16,23 @@ import (
 // An fdSocket is a unix socket to which the runtime sends one fd: the master
 // of a console, or a pidfd.
 type fdSocket struct {
-	listener *net.UnixListener
-	file     *os.File // what came, once it has come
-	seen     []byte   // what the console has shown and nobody expected yet
+	listener      *net.UnixListener
+	world.Console // what came, once it has come
 }
 
 func (s *fdSocket) close() {
 	if s.listener != nil { // a terminal has none
 		s.listener.Close()
 	}
-	if s.file != nil {
-		s.file.Close()
+	if s.File != nil {
+		s.File.Close()
 	}
 }
 
 // receive waits for the fd.
 func (s *fdSocket) receive() (*os.File, error) {
-	if s.file != nil {
-		return s.file, nil
+	if s.File != nil {
+		return s.File, nil
 	}
 	if err := s.listener.SetDeadline(world.Soon()); err != nil {
 		return nil, err
@@ -67,8 +65,8 @@ func (s *fdSocket) receive() (*os.File, error) {
 		return nil, fmt.Errorf("%d fds came, want 1", len(fds))
 	}
 	unix.CloseOnExec(fds[0])
-	s.file = os.NewFile(uintptr(fds[0]), string(data[:n]))
-	return s.file, nil
+	s.File = os.NewFile(uintptr(fds[0]), string(data[:n]))
+	return s.File, nil
 }
 
 // cmdSocket is "socket NAME": listens on $WORK/NAME.sock for an fd; "socket
@@ -97,78 +95,20 @@ func socketOf(ts *testscript.TestScript, name string) *fdSocket {
 	return s
 }
 
-// cmdConsole talks to the terminal that came through a socket:
-//
-//	console NAME expect REGEXP   waits until the terminal shows it
-//	console NAME send TEXT       types it; \n, \x03 and such are understood
-//	console NAME resize ROWS COLS
-//	console NAME hangup          waits until no process has the terminal open
+// cmdConsole is "console NAME VERB ARG...": talks to the terminal that came
+// through a socket, or that cmdTerminal has made (see world.Console).
 func cmdConsole(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: console NAME expect|send|resize|hangup ...")
 	}
 	s := socketOf(ts, args[0])
-	f, err := s.receive()
+	_, err := s.receive()
 	ts.Check(err)
-	fd := int(f.Fd())
-	switch verb, rest := args[1], args[2:]; {
-	case verb == "expect" && len(rest) == 1:
-		re, err := regexp.Compile(rest[0])
-		ts.Check(err)
-		for {
-			if at := re.FindIndex(s.seen); at != nil {
-				fmt.Fprintf(ts.Stdout(), "%s", s.seen[:at[1]])
-				s.seen = s.seen[at[1]:]
-				return
-			}
-			if err := s.more(fd); err != nil {
-				ts.Fatalf("console %s: %v; it shows:\n%q", args[0], err, s.seen)
-			}
-		}
-	case verb == "send" && len(rest) == 1:
-		text, err := strconv.Unquote(`"` + strings.ReplaceAll(rest[0], `"`, `\"`) + `"`)
-		ts.Check(err)
-		_, err = unix.Write(fd, []byte(text))
-		ts.Check(err)
-	case verb == "resize" && len(rest) == 2:
-		rows, err := strconv.ParseUint(rest[0], 10, 16)
-		ts.Check(err)
-		cols, err := strconv.ParseUint(rest[1], 10, 16)
-		ts.Check(err)
-		ts.Check(unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: uint16(rows), Col: uint16(cols)}))
-	case verb == "hangup" && len(rest) == 0:
-		for {
-			err := s.more(fd)
-			if err == unix.EIO {
-				fmt.Fprintf(ts.Stdout(), "%s", s.seen)
-				return
-			}
-			ts.Check(err)
-		}
-	default:
-		ts.Fatalf("console: unknown %q", args[1:])
-	}
-}
-
-// more reads what the terminal shows next.
-func (s *fdSocket) more(fd int) error {
-	some, err := world.WaitReadable(fd, world.Soon())
+	shown, err := s.Do(args[1], args[2:])
 	if err != nil {
-		return err
+		ts.Fatalf("console %s: %v", args[0], err)
 	}
-	if !some {
-		return fmt.Errorf("nothing more comes")
-	}
-	buf := make([]byte, 4096)
-	n, err := unix.Read(fd, buf)
-	if err == unix.EINTR {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	s.seen = append(s.seen, buf[:n]...)
-	return nil
+	fmt.Fprint(ts.Stdout(), shown)
 }
 
 // cmdPidfd is "pidfd NAME [FILE]": the fd that came through the socket is a

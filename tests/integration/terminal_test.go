@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/gourd-oci/gourd/tests/world"
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 )
@@ -34,7 +35,7 @@ func cmdTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	if d.jobs[name] != nil || d.sockets[name] != nil {
 		ts.Fatalf("there is a terminal %q already", name)
 	}
-	master, slave, err := openPty()
+	master, slave, err := world.OpenTerminal()
 	ts.Check(err)
 	defer slave.Close()
 	d.outputs++
@@ -53,38 +54,14 @@ func cmdTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(cmd.Start())
 	d.jobs[name] = &job{cmd: cmd, out: none, errOut: none, ownOut: true}
-	d.sockets[name] = &fdSocket{file: master}
-}
-
-// openPty returns the two ends of a new terminal.
-func openPty() (master, slave *os.File, err error) {
-	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, fmt.Errorf("open /dev/ptmx: %w", err)
-	}
-	master = os.NewFile(uintptr(fd), "/dev/ptmx")
-	if err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err == nil {
-		err = unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80})
-	}
-	n, nerr := unix.IoctlGetInt(fd, unix.TIOCGPTN)
-	if err == nil {
-		err = nerr
-	}
-	if err == nil {
-		slave, err = os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|unix.O_NOCTTY, 0)
-	}
-	if err != nil {
-		master.Close()
-		return nil, nil, err
-	}
-	return master, slave, nil
+	d.sockets[name] = &fdSocket{Console: world.Console{File: master}}
 }
 
 func checkTerminal(ts *testscript.TestScript, s *fdSocket, args []string) {
-	if s == nil || s.file == nil || len(args) != 1 {
+	if s == nil || s.File == nil || len(args) != 1 {
 		ts.Fatalf("usage: terminal NAME is raw|cooked")
 	}
-	t, err := unix.IoctlGetTermios(int(s.file.Fd()), unix.TCGETS) // of a master: the slave's
+	t, err := unix.IoctlGetTermios(int(s.File.Fd()), unix.TCGETS) // of a master: the slave's
 	ts.Check(err)
 	const cooked = unix.ICANON | unix.ISIG | unix.ECHO
 	is := "mixed"
