@@ -61,7 +61,10 @@ func runScript(t *world.T, script string) {
 	}
 	name, _, _ := strings.Cut(filepath.Base(script), "-")
 	var e *engine
+	var vars []string
 	switch name {
+	case "podman": // which is no daemon
+		vars, err = configurePodman(rt)
 	case "docker":
 		e, err = startDocker(rt)
 	case "containerd":
@@ -75,21 +78,26 @@ func runScript(t *world.T, script string) {
 	testscript.RunT(t, testscript.Params{
 		Files: []string{script},
 		Setup: func(env *testscript.Env) error {
-			env.Vars = append(env.Vars,
+			env.Vars = append(append(env.Vars, vars...),
 				"RUNTIME="+rt.Path, "KIND="+rt.Kind,
 				"DOCKER_HOST=unix://"+base+"/docker.sock",
 				"CONTAINERD_ADDRESS="+base+"/containerd.sock")
 			return makeRootfs(filepath.Join(env.WorkDir, "rootfs"))
 		},
+		Cmds:                commands,
 		Condition:           rt.Condition,
 		RequireExplicitExec: true,
 		Deadline:            world.Deadline(),
 	})
-	if err := e.stop(); err != nil {
-		t.Errorf("%v", err)
+	if e != nil {
+		if err := e.stop(); err != nil {
+			t.Errorf("%v", err)
+		}
 	}
 	if t.Failed() {
-		t.Logf("the engine's log ends with:\n%s", e.logTail())
+		if e != nil {
+			t.Logf("the engine's log ends with:\n%s", e.logTail())
+		}
 		return
 	}
 	left, err := before.Since()
@@ -98,8 +106,9 @@ func runScript(t *world.T, script string) {
 	}
 	for _, line := range left {
 		switch {
-		case line == "+ cgroup /sys/fs/cgroup/docker", line == "+ cgroup /sys/fs/cgroup/default":
-			// The engine's parent for its containers: made by runc, and left.
+		case line == "+ cgroup /sys/fs/cgroup/docker", line == "+ cgroup /sys/fs/cgroup/default",
+			strings.HasPrefix(line, "+ cgroup /sys/fs/cgroup/libpod_parent"):
+			// The engine's parent for its containers: made by runc or by the engine, and left.
 		case rt.Kind == "runc":
 			t.Logf("left behind: %s", line)
 		default:
@@ -117,6 +126,25 @@ func startDocker(rt world.Runtime) (*engine, error) {
 		"--add-runtime", "undertest="+rt.Path, "--default-runtime", "undertest")
 }
 
+// configurePodman makes Podman keep everything below base, and returns the
+// environment that tells it so. A world has no network to set up.
+func configurePodman(rt world.Runtime) ([]string, error) {
+	conf, storage := base+"/containers.conf", base+"/storage.conf"
+	return []string{"CONTAINERS_CONF=" + conf, "CONTAINERS_STORAGE_CONF=" + storage}, errors.Join(
+		os.WriteFile(conf, fmt.Appendf(nil, podmanConf+`
+runtime = "gourd"
+tmp_dir = %q
+[engine.runtimes]
+gourd = [%q]
+`, base+"/tmp", rt.Path), 0o644),
+		os.WriteFile(storage, fmt.Appendf(nil, `
+[storage]
+driver = "vfs"
+graphroot = %q
+runroot = %q
+`, base+"/root", base+"/runroot"), 0o644))
+}
+
 // makeRootfs makes a root filesystem of a few busybox commands in dir.
 func makeRootfs(dir string) error {
 	busybox, err := os.ReadFile("/bin/busybox")
@@ -129,7 +157,7 @@ func makeRootfs(dir string) error {
 	if err := os.WriteFile(filepath.Join(dir, "bin/busybox"), busybox, 0o755); err != nil {
 		return err
 	}
-	for _, a := range strings.Fields("cat echo env false grep hostname id ls mount ps pwd sh sleep stat stty touch true tty ulimit") {
+	for _, a := range strings.Fields("cat chmod chown dd echo env false grep head hostname httpd id ip kill ls mkdir mkfifo mount nc ps pwd rm sed sh sleep stat stty tail touch true tty ulimit umount wc wget") {
 		if err := os.Symlink("busybox", filepath.Join(dir, "bin", a)); err != nil {
 			return err
 		}
