@@ -38,7 +38,7 @@ func main() {
 	flag.BoolVar(&o.full, "full", false, "run every script, in every way, and not only those marked [vm]")
 	flag.BoolVar(&o.host, "host", false, "run every script on this host, without a machine")
 	flag.StringVar(&o.gourd, "gourd", "bin/gourd", "the runtime under test, a static binary")
-	flag.StringVar(&o.scripts, "scripts", "", "only these scripts, by name, separated by commas; \"systemd\" and \"prepare\" are those packages' tests")
+	flag.StringVar(&o.scripts, "scripts", "", "only these scripts, by name, separated by commas; \"systemd\", \"prepare\" and \"engines\" are those packages' tests, TestDocker/systemd/docker-run one of the last")
 	flag.StringVar(&o.ways, "ways", "root", "with --scripts, how they are run: root, userns, rootless, separated by commas")
 	flag.StringVar(&o.accel, "accel", "tcg", "QEMU's accelerator: tcg (software) or kvm")
 	flag.IntVar(&o.minutes, "minutes", 0, "how long all may take before the machine is taken for hung (default 30, with --full 300)")
@@ -181,6 +181,27 @@ func choose(o options, all scripts, payload string, r *report) ([]string, plan) 
 			names = slices.Delete(names, i, i+1)
 			pl.Steps = append(pl.Steps, prepareStep(payload, o.minutes, env...))
 		}
+		// An engine's test has a slash in its name.
+		var engines []string
+		if !o.host {
+			names = slices.DeleteFunc(names, func(n string) bool {
+				is := n == "engines" || strings.Contains(n, "/")
+				if is {
+					engines = append(engines, n)
+				}
+				return is
+			})
+		}
+		if len(engines) > 0 {
+			pattern := strings.ReplaceAll(strings.Join(engines, "|"), "engines", everyEngine)
+			asked := strings.Split(o.ways, ",")
+			if slices.Contains(asked, "root") {
+				pl.Steps = append(pl.Steps, engineStep(payload, pattern, o.minutes, env...))
+			}
+			if slices.Contains(asked, "rootless") {
+				pl.Steps = append(pl.Steps, userEngineStep(payload, pattern, o.minutes, env...))
+			}
+		}
 		for _, w := range ways() {
 			if len(names) > 0 && slices.Contains(strings.Split(o.ways, ","), w.name) {
 				pl.Steps = append(pl.Steps, w.run(payload, names, o.minutes, env...))
@@ -209,6 +230,14 @@ func choose(o options, all scripts, payload string, r *report) ([]string, plan) 
 		} else {
 			r.left = append(r.left, fmt.Sprintf("all %d %s (make test-vm-full)", len(all.all()), w.step))
 		}
+	}
+	if !o.host { // last, for they are everywhere on the machine
+		engines := someEngines
+		if o.full {
+			engines = everyEngine
+		}
+		pl.Steps = append(pl.Steps, engineStep(payload, engines, min(more, o.minutes), env...),
+			userEngineStep(payload, engines, min(more, o.minutes), env...))
 	}
 	return names, pl
 }

@@ -23,7 +23,7 @@ const tags = "urfave_cli_no_docs"
 // files they read, the plan, and this program for the machine to run.
 func (p payload) pack(gourd string, pl plan) error {
 	scripts := filepath.Join(p.dir, "integration")
-	for _, step := range []string{"cgroups", "systemd", "images"} {
+	for _, step := range []string{"cgroups", "systemd", "images", "engines"} {
 		if err := os.MkdirAll(filepath.Join(p.dir, step), 0o755); err != nil {
 			return err
 		}
@@ -37,6 +37,8 @@ func (p payload) pack(gourd string, pl plan) error {
 		p.build("test", "cgroups/cgroups.test", "./cgroups"),
 		p.build("test", "systemd/systemd.test", "./tests/systemd"),
 		p.build("test", "prepare/prepare.test", "./tests/prepare"),
+		p.build("test", "engines/engines.test", "./tests/engines"),
+		os.CopyFS(filepath.Join(p.dir, "engines/testdata"), os.DirFS(filepath.Join(p.repo, "tests/engines/testdata"))),
 		p.build("build", "gourd-prepare", "./cmd/gourd-prepare"),
 		os.CopyFS(filepath.Join(p.dir, "prepare/testdata"), os.DirFS(filepath.Join(p.repo, "tests/prepare/testdata"))),
 		runTool("sh", filepath.Join(p.repo, "tests/prepare/testdata/images.sh"), filepath.Join(p.dir, "images"), ""),

@@ -40,7 +40,9 @@ func theMachine() recipe {
 			"apparmor", "uidmap", "procps", "iproute2", "util-linux",
 			"busybox-static", "jq",
 			"criu", "iptables", // checkpoint and restore; what criu locks the network with
-			"runc", // the oracle
+			"runc",                                          // the oracle
+			"docker.io", "docker-cli", "containerd", "tini", // tests/engines; tini is docker run --init
+			"podman", "conmon", "catatonit", "netavark", "aardvark-dns", "nftables", "passt", "slirp4netns", "fuse-overlayfs", "buildah",
 		},
 		Before: []file{
 			// What the virtual machine needs to find its disk, and no more:
@@ -63,10 +65,13 @@ func theMachine() recipe {
 			"mkdir " + payloadDir,
 			"useradd --create-home --uid 1000 --shell /bin/bash tester",
 			"systemctl enable tests.service",
+			// The engines' tests start what they need, so that no other boot waits for it.
+			"systemctl disable docker.service docker.socket containerd.service podman.service podman.socket podman-auto-update.timer podman-restart.service",
+			"systemctl --global mask gpg-agent.socket gpg-agent-ssh.socket gpg-agent-extra.socket gpg-agent-browser.socket dirmngr.socket keyboxd.socket",
 			// Nothing but the tests is wanted.
 			"systemctl mask ldconfig.service systemd-journal-catalog-update.service systemd-update-done.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer systemd-networkd.service getty.target serial-getty@ttyS0.service",
 		},
-		SizeMiB: 3000,
+		SizeMiB: 4000,
 	}
 }
 

@@ -137,6 +137,49 @@ func prepareStep(payload string, minutes int, env ...string) step {
 	}
 }
 
+// engineStep is the step that runs tests/engines with real engines, as services of
+// the machine; names is a pattern of tests. The engines have their own caches.
+func engineStep(payload, names string, minutes int, env ...string) step {
+	env = withoutCache(env)
+	return step{
+		Name:    "engines",
+		Dir:     "engines",
+		Args:    testArgs("./engines.test", names, minutes),
+		Env:     append([]string{"GOURD_RUNTIME=" + payload + "/gourd", "GOURD_TEST_VM=1", "HOME=/root"}, env...),
+		Minutes: minutes,
+	}
+}
+
+// userEngineStep is the same for the machine's ordinary user, whose own systemd
+// starts it, as it starts all that the user does.
+func userEngineStep(payload, names string, minutes int, env ...string) step {
+	s := engineStep(payload, names, minutes, append([]string{
+		"GOURD_TEST_WAY=rootless", "XDG_RUNTIME_DIR=/run/user/1000", "PATH=/usr/sbin:/usr/bin",
+	}, env...)...)
+	s.Name = "engines of an ordinary user"
+	line := []string{"setpriv", "--reuid=1000", "--regid=1000", "--init-groups",
+		"systemd-run", "--user", "--quiet", "--wait", "--pipe", "--collect", "--same-dir", "--property=Delegate=yes"}
+	for _, v := range s.Env {
+		name, _, _ := strings.Cut(v, "=")
+		if name != "HOME" && name != "XDG_RUNTIME_DIR" { // which that systemd knows better
+			line = append(line, "--setenv="+v)
+		}
+	}
+	s.Args = append(line, s.Args...)
+	return s
+}
+
+func withoutCache(env []string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(v string) bool { return strings.HasPrefix(v, "XDG_CACHE_HOME=") })
+}
+
+// everyEngine is all that engineStep can run; someEngines is what make test-vm
+// has time for.
+const (
+	everyEngine = "^Test(Docker|Containerd|Podman)$"
+	someEngines = "^Test(Docker|Podman)$/^systemd$/^(docker|podman)-(terminal|limits)$"
+)
+
 // testArgs is the command line of a test binary; go test's own limit, which
 // shows where every goroutine hangs, is before the step's.
 func testArgs(binary, run string, minutes int) []string {

@@ -161,8 +161,8 @@ func TestChooseTellsWhatIsLeftOut(t *testing.T) {
 		run  []string
 		left []string
 	}{
-		{"marked", options{minutes: 9}, "root", []string{"vm-a"}, []string{"2 scripts", "3 scripts with a user namespace", "3 scripts as an ordinary user"}},
-		{"full", options{minutes: 9, full: true}, "root userns rootless", []string{"b", "c.d", "vm-a"}, nil},
+		{"marked", options{minutes: 9}, "root rootless", []string{"vm-a"}, []string{"2 scripts", "3 scripts with a user namespace", "3 scripts as an ordinary user"}},
+		{"full", options{minutes: 9, full: true}, "root userns rootless rootless", []string{"b", "c.d", "vm-a"}, nil},
 		{"host", options{minutes: 9, host: true}, "root userns rootless", []string{"b", "c.d", "vm-a"}, nil},
 		{"some", options{minutes: 9, scripts: "b", ways: "root"}, "root", []string{"b"}, []string{"all but the 1"}},
 		{"some in some ways", options{minutes: 9, scripts: "b", ways: "rootless,userns"}, "userns rootless", []string{"b"}, []string{"all but the 1"}},
