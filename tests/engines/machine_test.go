@@ -21,7 +21,8 @@ import (
 // which is theirs: the engines run there as on any other, as services of
 // systemd or as an ordinary user's, and scripts use them one after the other.
 
-// TestDocker runs the scripts docker-* with each of Docker's cgroup drivers.
+// TestDocker runs the scripts docker-* with each of Docker's cgroup drivers, and
+// userns-* with the containers' ids mapped.
 func TestDocker(t *testing.T) {
 	rt := onMachine(t)
 	if os.Geteuid() != 0 {
@@ -33,6 +34,7 @@ func TestDocker(t *testing.T) {
 	}{
 		{"systemd", "docker-*", map[string]any{"exec-opts": []string{"native.cgroupdriver=systemd"}}},
 		{"cgroupfs", "docker-*", map[string]any{"exec-opts": []string{"native.cgroupdriver=cgroupfs"}}},
+		{"userns", "userns-*", map[string]any{"userns-remap": "tester"}},
 	} {
 		t.Run(g.name, func(t *testing.T) {
 			config := map[string]any{
