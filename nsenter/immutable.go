@@ -45,12 +45,25 @@ func fillExecutable(fd int, fill func(fd int) error) error {
 	return nil
 }
 
+// sealTries is how often seal tries. The kernel refuses to seal (EBUSY) while
+// somebody holds one of the file's pages, as its own memory management does now
+// and then, and has waited for a fraction of a second each time before it says so.
+const sealTries = 10
+
 // seal forbids every change of the memfd.
 func seal(fd int) error {
-	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
-	_, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals|unix.F_SEAL_EXEC)
-	if err == unix.EINVAL { // F_SEAL_EXEC is of Linux 6.3
+	const all = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE | unix.F_SEAL_EXEC
+	seals, err := all, error(nil)
+	for range sealTries {
 		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals)
+		switch {
+		case err == unix.EINVAL && seals == all: // F_SEAL_EXEC is of Linux 6.3
+			seals &^= unix.F_SEAL_EXEC
+			continue
+		case err == unix.EBUSY:
+			continue
+		}
+		break
 	}
 	if err != nil {
 		return fmt.Errorf("seal: %w", err)
