@@ -105,6 +105,9 @@ runtime = "gourd"
 runtime_supports_json = ["gourd"]
 [engine.runtimes]
 gourd = [%q]
+# (pasta gives a container the routes of the machine, and this machine has none.)
+[network]
+default_rootless_network_cmd = "slirp4netns"
 `, m, rt.Path)
 			if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 				t.Fatal(err)
