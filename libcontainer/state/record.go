@@ -1,6 +1,7 @@
 package state
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -53,14 +54,14 @@ func (d *Dir) Load() (*Record, error) {
 	if r.ID != d.id {
 		return nil, fmt.Errorf("container %q %w: %s is of %q", d.id, ErrNoRecord, path, r.ID)
 	}
-	r.Ready = s.Ready != 0
+	r.Ready = string(s.Ready) == "1" || string(s.Ready) == "true" // as it was written before it was one byte
 	return r, nil
 }
 
 // stored is a record as its file has it: whether it is ready comes first, for
 // MarkReady to find.
 type stored struct {
-	Ready int `json:"ready"`
+	Ready json.RawMessage `json:"ready"`
 	Record
 }
 

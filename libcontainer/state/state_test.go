@@ -197,6 +197,20 @@ func TestSaveAndLoad(t *testing.T) {
 	}
 }
 
+// Whether create has finished was a JSON boolean once.
+func TestLoadOlder(t *testing.T) {
+	for word, want := range map[string]bool{"true": true, "false": false, "1": true, "0": false} {
+		d := reserve(t, t.TempDir(), "web")
+		text := `{"version":1,"id":"web","ready":` + word + `}`
+		if err := os.WriteFile(filepath.Join(d.Path(), recordName), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := d.Load(); err != nil || r.Ready != want {
+			t.Errorf("ready %s: %+v, %v", word, r, err)
+		}
+	}
+}
+
 func TestLoadRefuses(t *testing.T) {
 	for name, text := range map[string]string{
 		"empty":         "",
