@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -48,6 +49,27 @@ func (t *tree) make(name string) (*os.File, error) {
 		return nil, err
 	}
 	return os.Open(t.path(name))
+}
+
+// cgroupPrefix begins the name of each world's cgroup; the pid of the test
+// binary follows.
+const cgroupPrefix = "gourd-test-"
+
+// reap removes the cgroups of worlds whose test binary was killed and could not:
+// those of a pid that nobody has, with no process in or below them.
+func (t *tree) reap() {
+	entries, _ := os.ReadDir(t.path("."))
+	for _, e := range entries {
+		pid, _, _ := strings.Cut(strings.TrimPrefix(e.Name(), cgroupPrefix), "-")
+		n, err := strconv.Atoi(pid)
+		if err != nil || !strings.HasPrefix(e.Name(), cgroupPrefix) || unix.Kill(n, 0) != unix.ESRCH {
+			continue
+		}
+		events, err := os.ReadFile(filepath.Join(t.path(e.Name()), "cgroup.events"))
+		if err == nil && strings.Contains(string(events), "populated 0") {
+			_ = t.remove(e.Name()) // somebody else may be at it
+		}
+	}
 }
 
 // remove removes the cgroup and all below it. No process may be left in it.

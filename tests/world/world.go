@@ -102,7 +102,8 @@ func Run(t *testing.T, inside, arg string) {
 		t.Fatal(err)
 	}
 	defer tree.Close()
-	name := fmt.Sprintf("gourd-test-%d-%d", os.Getpid(), count.Add(1))
+	tree.reap()
+	name := fmt.Sprintf("%s%d-%d", cgroupPrefix, os.Getpid(), count.Add(1))
 	var cg *os.File
 	if way == Rootless {
 		parent, err := delegated()
