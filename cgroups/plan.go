@@ -1,6 +1,8 @@
 package cgroups
 
 import (
+	"strconv"
+
 	"github.com/gourd-oci/gourd/internal/defect"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -129,6 +131,20 @@ func compileResources(r *specs.LinuxResources, p *Plan, d *defect.List) {
 	early, late := compileUnified(r.Unified, d)
 	p.Writes = append(p.Writes, early...) // after the rest: unified has the last word
 	p.Late = append(p.Late, late...)
+}
+
+// Tasks returns how many tasks the plan leaves the cgroup, -1 for no limit. What
+// is written last counts, as for the kernel.
+func (p *Plan) Tasks() int {
+	for i := len(p.Late) - 1; i >= 0; i-- {
+		if w := &p.Late[i]; w.File == "pids.max" {
+			if n, err := strconv.Atoi(w.Value); err == nil {
+				return n
+			}
+			return -1 // "max", or more than there can be
+		}
+	}
+	return -1
 }
 
 // requires tells whether ws has a value that cannot be left out.

@@ -148,3 +148,34 @@ func TestFindInTables(t *testing.T) {
 		}
 	}
 }
+
+func TestTasks(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		limit   *int64
+		unified string
+		want    int
+	}{
+		{"nothing", nil, "", -1},
+		{"limit", ptr[int64](7), "", 7},
+		{"the least", ptr[int64](0), "", 1},
+		{"no limit", ptr[int64](-1), "", -1},
+		{"unified has the last word", ptr[int64](-1), "3", 3},
+		{"and can take it away", ptr[int64](7), "max", -1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: tt.limit}}
+			if tt.unified != "" {
+				r.Unified = map[string]string{"pids.max": tt.unified}
+			}
+			var d defect.List
+			p := Compile(r, Env{Root: "/sys/fs/cgroup", Own: "/", CgroupsPath: "/c"}, &d)
+			if err := d.Err(); err != nil {
+				t.Fatal(err)
+			}
+			if got := p.Tasks(); got != tt.want {
+				t.Errorf("Tasks() = %d, want %d", got, tt.want)
+			}
+		})
+	}
+}

@@ -255,6 +255,9 @@ func run(conn *protocol.Conn, frame *protocol.Frame) (err error) {
 	if err != nil {
 		return err
 	}
+	if p.FewTasks {
+		spareThreads()
+	}
 	var next *successor
 	if p.BareGate() {
 		// An error is none: then the gate is kept by this process.
@@ -291,6 +294,32 @@ func run(conn *protocol.Conn, frame *protocol.Frame) (err error) {
 	}
 	gate.Exec()
 	return nil
+}
+
+// spareThreads leaves the scheduler two idle threads beside those that it has. It
+// hands the one P to another whenever this thread has been in a system call for
+// a moment; while the thread that it last gave it to has not yet gone to sleep,
+// which on a busy machine can take a while, it starts one. Where that fails, Go
+// ends the process.
+func spareThreads() {
+	const n = 2
+	here, enough := make(chan struct{}), make(chan struct{})
+	for range n {
+		go func() {
+			runtime.LockOSThread() // and so each is another
+			here <- struct{}{}
+			<-enough
+			runtime.UnlockOSThread()
+			here <- struct{}{}
+		}()
+	}
+	for range n {
+		<-here
+	}
+	close(enough)
+	for range n {
+		<-here
+	}
 }
 
 // ruleset makes the Landlock ruleset of the plan, with the container's paths as

@@ -167,11 +167,16 @@ type Init struct {
 	UserNS        bool // a user namespace of its own, made or joined
 	Waits         bool // at the gate, for who knows how long
 	TellAtGate    bool // say AtGate: create is traced
+	FewTasks      bool // the pids limit leaves Go no room for another thread
 	// AgentMessage goes to the seccomp agent, whose socket comes with the plan,
 	// with the filter's listener. It has init's pid in it, and so is made when
 	// there is an init. Nil without an agent.
 	AgentMessage []byte
 }
+
+// goTasks is a number of tasks below which a Go program may not get by: init has
+// five threads or six, and its neighbours are tasks, too.
+const goTasks = 32
 
 // State is the container state that hooks get (runtime.md, "State").
 type State struct {
@@ -267,6 +272,7 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 		in.ConsoleHeight, in.ConsoleWidth = size.Height, size.Width
 	}
 	in.PreserveFDs, in.Waits = o.PreserveFDs, o.Waits
+	in.FewTasks = uint(p.Cgroup.Tasks()) < goTasks
 	in.UserNS = p.Enter.Private(unix.CLONE_NEWUSER)
 	in.JoinMountNS = p.Enter.Joins(unix.CLONE_NEWNS) != nil
 	in.Rootfs = rootfs.Compile(s, rootfs.Env{
