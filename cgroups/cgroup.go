@@ -26,6 +26,7 @@ type Cgroup struct {
 	fresh   bool            // just made, so nothing is attached to it
 	enabled []enableFailure // why controllers are missing
 	absent  bool            // there is none, and never was
+	warning string          // why the device rules are not in force
 }
 
 // Record is what has to be remembered of a Cgroup to Open it again. It is

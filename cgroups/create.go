@@ -27,7 +27,11 @@ import (
 func Create(p *Plan, undo *cleanup.Stack) (*Cgroup, error) {
 	switch p.Manager {
 	case ManagerNone:
-		return none(), nil
+		c := none()
+		if p.Rootless {
+			c.unenforced(p, "there is no cgroup v2 on this host")
+		}
+		return c, nil
 	case ManagerSystemd:
 		return nil, errors.New("create cgroup: a scope of systemd is made around a process, not before it")
 	}
@@ -36,7 +40,9 @@ func Create(p *Plan, undo *cleanup.Stack) (*Cgroup, error) {
 	if err != nil {
 		err = errors.Join(err, removeParents(w.fresh))
 		if !p.Required && isDenied(err) {
-			return none(), nil
+			c := none()
+			c.unenforced(p, "this user may not make a cgroup for it")
+			return c, nil
 		}
 		return nil, fmt.Errorf("create cgroup %s: %w", p.Path, err)
 	}

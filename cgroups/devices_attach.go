@@ -15,13 +15,17 @@ import (
 const programName = "gourd_devices"
 
 // attachDevices makes d the device program of the cgroup, in the place of one
-// that gourd attached before. Where p is rootless it is no error if the kernel
-// does not let this user: without privileges over the host no device node can
-// be made anyway, and those that exist keep their permissions. A strict config
-// has its rules nevertheless, or is refused.
+// that gourd attached before. Where p is rootless and no device node can be made
+// anyway it is no error if the kernel does not let this user, only a warning:
+// those that exist keep their permissions. A strict config has its rules
+// nevertheless, or is refused.
 func (c *Cgroup) attachDevices(p *Plan, d *Devices) error {
 	err := c.replaceProgram(d)
-	if err == nil || p.Rootless && !p.DevicesRequired && errors.Is(err, unix.EPERM) {
+	if err == nil {
+		return nil
+	}
+	if p.Rootless && !p.DevicesRequired && errors.Is(err, unix.EPERM) {
+		c.unenforced(p, "the kernel takes no device program of this user (it takes CAP_BPF or CAP_SYS_ADMIN)")
 		return nil
 	}
 	if errors.Is(err, unix.EPERM) {
@@ -29,6 +33,16 @@ func (c *Cgroup) attachDevices(p *Plan, d *Devices) error {
 	}
 	return fmt.Errorf("%s: cgroup %s: %w", p.DevicesFrom, c.shown(), err)
 }
+
+// unenforced notes that the container does without its device rules.
+func (c *Cgroup) unenforced(p *Plan, why string) {
+	if p.DevicesGiven {
+		c.warning = p.DevicesFrom + ": not enforced, but the container can make no device: " + why
+	}
+}
+
+// Warning returns what the container does not get of its plan, "" if it gets all.
+func (c *Cgroup) Warning() string { return c.warning }
 
 func (c *Cgroup) replaceProgram(d *Devices) error {
 	var old []int

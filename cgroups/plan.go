@@ -27,6 +27,9 @@ type Env struct {
 	// that was not asked for and may not be made is gone without, and so is a
 	// device program that the kernel does not take from the unprivileged.
 	Rootless bool
+	// CanMknod is whether the container's processes could make device nodes: then
+	// also a rootless container must have its device rules.
+	CanMknod bool
 	// Strict makes a defect of each property that is valid and has no effect,
 	// and an error of a device program that the kernel does not take.
 	Strict bool
@@ -53,10 +56,12 @@ type Plan struct {
 	// DevicesRequired is whether also a rootless container cannot do without
 	// its device rules.
 	DevicesRequired bool
-	Owner           int // the uid that gets the cgroup, 0 for none
-	Writes          []Write
-	Late            []Write // what could stop init's own set-up: pids, cpu, cpuset
-	Devices         Devices
+	// DevicesGiven is whether the config has device rules of its own.
+	DevicesGiven bool
+	Owner        int // the uid that gets the cgroup, 0 for none
+	Writes       []Write
+	Late         []Write // what could stop init's own set-up: pids, cpu, cpuset
+	Devices      Devices
 	// CheckMemory is memory.checkBeforeUpdate: MemoryLimit is refused when the
 	// cgroup already uses as much.
 	CheckMemory bool
@@ -90,7 +95,8 @@ func Compile(r *specs.LinuxResources, e Env, d *defect.List) Plan {
 	}
 	compileResources(r, &p, d)
 	p.Devices = compileDevices(r.Devices, d)
-	p.Required = e.CgroupsPath != "" || !e.Rootless || e.Strict && len(r.Devices) > 0 || requires(p.Writes) || requires(p.Late)
+	p.DevicesGiven, p.DevicesRequired = len(r.Devices) > 0, e.CanMknod
+	p.Required = e.CgroupsPath != "" || !e.Rootless || (e.Strict || e.CanMknod) && p.DevicesGiven || requires(p.Writes) || requires(p.Late)
 
 	switch {
 	case e.Disabled:
@@ -110,7 +116,7 @@ func Compile(r *specs.LinuxResources, e Env, d *defect.List) Plan {
 	if e.Strict {
 		Unused(r, d)
 		p.unusedIn(r, &e, d)
-		p.DevicesRequired = len(r.Devices) > 0
+		p.DevicesRequired = p.DevicesRequired || p.DevicesGiven
 	}
 	return p
 }

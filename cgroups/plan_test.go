@@ -50,6 +50,7 @@ func TestCompilePath(t *testing.T) {
 
 func TestCompileChoosesTheManager(t *testing.T) {
 	limit := &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: ptr(int64(5))}}
+	rules := &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Access: "rwm"}}}
 	noLimit := &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: ptr(int64(-1))}}
 	for _, tt := range []struct {
 		name     string
@@ -67,6 +68,8 @@ func TestCompileChoosesTheManager(t *testing.T) {
 		{"rootless", noLimit, Env{Root: "/r", Own: "/", ID: "a", Rootless: true}, ManagerFS, false, nil},
 		{"rootless with a limit", limit, Env{Root: "/r", Own: "/", ID: "a", Rootless: true}, ManagerFS, true, nil},
 		{"rootless with a path", nil, Env{Root: "/r", Own: "/", ID: "a", Rootless: true, CgroupsPath: "/x"}, ManagerFS, true, nil},
+		{"rootless with device rules", rules, Env{Root: "/r", Own: "/", ID: "a", Rootless: true}, ManagerFS, false, nil},
+		{"rootless with device rules that matter", rules, Env{Root: "/r", Own: "/", ID: "a", Rootless: true, CanMknod: true}, ManagerFS, true, nil},
 		{"rootless without cgroup2", nil, Env{ID: "a", Rootless: true}, ManagerNone, false, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

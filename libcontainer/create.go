@@ -148,6 +148,9 @@ func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err er
 	if err != nil {
 		return nil, err
 	}
+	if w := cg.Warning(); w != "" {
+		log.Warn(w)
+	}
 	p.Init.TellAtGate = p.Init.Waits && trace.On()
 	p.Init.Rootfs.PlaceCgroup(cg.Record().Path)
 	c := &Container{dir: dir, kept: keep(p, cg.Cgroup, group)}

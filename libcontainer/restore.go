@@ -108,6 +108,9 @@ func restore(o *RestoreOptions, take func() (*os.File, error)) (_ *newborn, err 
 	if err := r.start(); err != nil { // CRIU, in the cgroup, with the rootfs where it wants it
 		return nil, err
 	}
+	if w := r.home.Warning(); w != "" {
+		log.Warn(w)
+	}
 	if err := r.converse(); err != nil {
 		return nil, err
 	}

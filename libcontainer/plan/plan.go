@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sort"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -245,6 +246,7 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 		ID:          o.ID,
 		CgroupsPath: s.Linux.CgroupsPath,
 		Rootless:    o.Rootless,
+		CanMknod:    canMknod(s.Process.Capabilities, &p.Enter, facts),
 		Strict:      o.Strict,
 		Systemd:     o.CgroupManager == "systemd",
 		Disabled:    o.CgroupManager == "disabled",
@@ -331,6 +333,14 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 	}
 	p.ForExec = forExec(s, &p.Enter, in, &o)
 	return p, nil
+}
+
+// canMknod is whether a process of the container could ever make a device node:
+// with CAP_MKNOD in its bounding set, and in the initial user namespace
+// (mknod(2)).
+func canMknod(c *specs.LinuxCapabilities, e *Enter, facts *host.Facts) bool {
+	return c != nil && slices.Contains(c.Bounding, "CAP_MKNOD") && facts.Bounding&(1<<unix.CAP_MKNOD) != 0 &&
+		facts.InitialUserNS && !e.Private(unix.CLONE_NEWUSER)
 }
 
 // cgroupDir is where the host finds the container's cgroup, for a container
