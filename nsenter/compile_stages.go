@@ -1,6 +1,7 @@
 package nsenter
 
 import (
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -16,9 +17,7 @@ const childName = "gourd:[nsenter]"
 func (c *compiler) birth() {
 	c.t.Call("close the parent's end of the conversation", unix.SYS_CLOSE, Num(c.h.peer))
 	c.name()
-	if !c.h.clone3 {
-		c.clearHandlers()
-	}
+	c.defaultActions()
 	if c.h.cgroupProcs >= 0 {
 		c.t.Call("join the cgroup", unix.SYS_WRITE, Num(c.h.cgroupProcs), c.t.Bytes("0"), Num(1))
 	}
@@ -86,18 +85,19 @@ func (c *compiler) name() {
 	c.t.Call("name the child", unix.SYS_PRCTL, Num(unix.PR_SET_NAME), c.t.String(childName))
 }
 
-// clearHandlers does what CLONE_CLEAR_SIGHAND does: Go's handlers must not run
-// in the child. Signals that are ignored stay so.
-func (c *compiler) clearHandlers() {
-	const numSignals, sigIgn, sigsetSize = 64, 1, 8
+// defaultActions gives every signal its default action. CLONE_CLEAR_SIGHAND has
+// done so for those with a handler, which must not run in the child; what is left
+// are those that the caller of this program had ignored and for which Go installs
+// no handler then. To a container it is nothing that its engine was started by
+// nohup(1).
+func (c *compiler) defaultActions() {
+	const numSignals, sigsetSize = 64, 8
+	ignorable := []int{int(unix.SIGHUP), int(unix.SIGINT), int(unix.SIGCONT), int(unix.SIGTSTP), int(unix.SIGTTIN), int(unix.SIGTTOU), 32, 33, 34}
 	deflt := c.t.Words(0, 0, 0, 0) // struct sigaction: SIG_DFL
-	old := c.t.Words(0, 0, 0, 0)
 	for sig := 1; sig <= numSignals; sig++ {
-		if sig == int(unix.SIGKILL) || sig == int(unix.SIGSTOP) {
+		if sig == int(unix.SIGKILL) || sig == int(unix.SIGSTOP) || c.h.clone3 && !slices.Contains(ignorable, sig) {
 			continue
 		}
-		c.t.Call("read a signal's action", unix.SYS_RT_SIGACTION, Num(sig), Num(0), old, Num(sigsetSize))
-		c.t.SkipIf(old, sigIgn, 1)
 		c.t.Call("reset a signal's action", unix.SYS_RT_SIGACTION, Num(sig), deflt, Num(0), Num(sigsetSize))
 	}
 }

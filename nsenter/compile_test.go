@@ -42,7 +42,7 @@ func TestCompileOrder(t *testing.T) {
 	own := plain
 	own.ownUser = true
 
-	const begin = "close the parent's end of the conversation\nname the child\n"
+	const begin = "close the parent's end of the conversation\nname the child\nreset a signal's action\n"
 	const wait = "wait for gourd to prepare the child\n"
 	const root = "drop the supplementary groups\nbecome group 0 of the user namespace\nbecome user 0 of the user namespace\n"
 	const finish = "announce the execution of gourd\nrestore the signal mask\nexecute gourd"
@@ -82,7 +82,7 @@ func TestCompileOrder(t *testing.T) {
 			"clone the child in a new mount namespace\n" + begin + "make a new time namespace\nbecome dumpable\nopen /proc/self/timens_offsets\n" +
 				"set the time offsets\nclose /proc/self/timens_offsets\nbecome undumpable\n" + second + end},
 		{"no clone3", Request{New: unix.CLONE_NEWTIME | unix.CLONE_NEWCGROUP | unix.CLONE_NEWPID, CgroupFD: 9}, func() how { h := noClone3; h.cgroupProcs = 8; return h }(),
-			"clone the child\n" + begin + handlers() + "join the cgroup\nmake a new cgroup namespace\nmake a new time namespace\n" + second + end},
+			"clone the child\n" + begin + "join the cgroup\nmake a new cgroup namespace\nmake a new time namespace\n" + second + end},
 		{"join a network namespace", Request{New: unix.CLONE_NEWPID, Join: ns(unix.CLONE_NEWNET)}, plain,
 			"clone the child in a new pid namespace\n" + begin + "become undumpable\njoin the network namespace /ns/0\n" + end},
 		{"join a network namespace, make a user namespace", Request{New: unix.CLONE_NEWUSER | unix.CLONE_NEWPID | unix.CLONE_NEWUTS,
@@ -125,10 +125,6 @@ func TestCompileOrder(t *testing.T) {
 			}
 		})
 	}
-}
-
-func handlers() string {
-	return strings.Repeat("read a signal's action\nreset a signal's action\n", 62)
 }
 
 // TestTargets checks of every table of a hard request that its jumps and its

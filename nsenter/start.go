@@ -23,7 +23,7 @@ type Child struct {
 //
 // The child is always the caller's own, also where a second process had to be
 // made on the way because a pid namespace is joined. It has the signal mask of
-// the caller's thread, default actions for all signals but the ignored ones,
+// the caller's thread, default actions for all signals,
 // and the limit on open files that the caller was started with.
 //
 // Two things cannot be known. A child that a signal kills in the instant of the
