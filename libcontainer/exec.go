@@ -193,6 +193,13 @@ func (c *Container) startExec(o *ExecOptions, p *plan.ExecPlan, tty *relay, log 
 	defer trace.Begin("start the process").End()
 	var undo cleanup.Stack
 	defer undo.On(&err)
+	// Before anything of the user's is executed, so that a pid file which cannot
+	// be written keeps it from that. It is told when it is executed.
+	told, err := announce(o.PidFile, o.PidfdSocket)
+	if err != nil {
+		return nil, err
+	}
+	defer told.close()
 	f, err := c.openExecFiles(o, p, tty)
 	defer f.close()
 	if err != nil {
@@ -202,7 +209,8 @@ func (c *Container) startExec(o *ExecOptions, p *plan.ExecPlan, tty *relay, log 
 		child, err := c.execDirect(o, p, f)
 		if err == nil {
 			log.Debug("the process was executed without init")
-			return child, nil
+			undo.Add("end the process", func() error { return end(child) })
+			return child, told.tell(child)
 		}
 		// No program of the user's has been executed. Init does all that the
 		// raw child can and more, and has the words for what is wrong.
@@ -224,14 +232,6 @@ func (c *Container) startExec(o *ExecOptions, p *plan.ExecPlan, tty *relay, log 
 			return nil, err
 		}
 	}
-	// Before anything of the user's is executed, so that a pid file which
-	// cannot be written keeps it from that.
-	if err := tell(o.PidFile, o.PidfdSocket, child); err != nil {
-		return nil, err
-	}
-	if o.PidFile != "" {
-		undo.Add("remove the pid file", func() error { return os.Remove(o.PidFile) })
-	}
 	st := c.hookState()
 	p.Exec.AgentMessage, err = agentMessage(p.Exec.Seccomp, st.Document(specs.StateRunning, c.rec.InitPID), child.PID)
 	if err != nil {
@@ -244,8 +244,7 @@ func (c *Container) startExec(o *ExecOptions, p *plan.ExecPlan, tty *relay, log 
 	if err := serveExec(f.conn, p, child, tty, log); err != nil {
 		return nil, c.explain(err)
 	}
-	undo.Release()
-	return child, nil
+	return child, told.tell(child)
 }
 
 // serveExec answers init until its end of the conversation is closed by the

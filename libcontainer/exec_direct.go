@@ -9,6 +9,7 @@ import (
 
 	"github.com/gourd-oci/gourd/internal/linux"
 	"github.com/gourd-oci/gourd/internal/trace"
+	"github.com/gourd-oci/gourd/libcontainer/initproc"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
 	"github.com/gourd-oci/gourd/nsenter"
 )
@@ -53,7 +54,7 @@ func (c *Container) execDirect(o *ExecOptions, p *plan.ExecPlan, f *execFiles) (
 					return err
 				}
 			}
-			return errors.Join(cred.SetOOMScoreAdj(child.PID), cred.RaiseLimits(child.PID), tell(o.PidFile, o.PidfdSocket, child))
+			return errors.Join(cred.SetOOMScoreAdj(child.PID), cred.RaiseLimits(child.PID))
 		},
 	})
 	if err != nil {
@@ -107,12 +108,12 @@ func newPage() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "page of the exec"), nil
 }
 
-// toOwn returns which of the standard streams become the user's: not devices,
-// which others use too, and not what is the user's already.
+// toOwn returns which of the standard streams become the user's, as
+// initproc.OwnStdio has it.
 func toOwn(uid uint32, userNS bool) (fds []int) {
 	for fd := range 3 {
 		var st unix.Stat_t
-		if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT == unix.S_IFCHR || st.Uid == uid && !userNS {
+		if err := unix.Fstat(fd, &st); err != nil || st.Uid == uid && !userNS || !initproc.Gives(fd, &st, false) {
 			continue
 		}
 		fds = append(fds, fd)
