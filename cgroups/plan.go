@@ -105,7 +105,7 @@ func Compile(r *specs.LinuxResources, e Env, d *defect.List) Plan {
 	case e.Root == "" && !p.Required:
 		p.Manager = ManagerNone
 	case e.Root == "":
-		d.Add("linux.cgroupsPath", "no cgroup v2 hierarchy is mounted on this host (mount one: mount -t cgroup2 none /sys/fs/cgroup/unified), and gourd does not use cgroup v1")
+		d.Add("linux.cgroupsPath", "no cgroup v2 hierarchy is mounted on this host (mount one: mount -t cgroup2 none /sys/fs/cgroup, or beside v1 mkdir /sys/fs/cgroup/unified and mount it there), and gourd does not use cgroup v1")
 	case e.Systemd:
 		p.Manager = ManagerSystemd
 		p.Scope = compileScope(&e, d)

@@ -24,6 +24,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -105,8 +106,7 @@ func (p *program) dispatch(args []string) error {
 	line := split(args, global)
 	switch {
 	case line.version:
-		printVersion(p.stdout)
-		return nil
+		return printVersion(p.stdout)
 	case !line.found && (line.help || len(line.global) == 0):
 		return printHelp(p.stdout, global)
 	}
@@ -169,7 +169,7 @@ func (p *program) command(v *verb, flags []cli.Flag) *cli.Command {
 
 // fail tells err in the log and on stderr, once each, and returns the exit code.
 func (p *program) fail(err error) int {
-	p.log.Error(err.Error())
+	p.log.Error(strings.ReplaceAll(err.Error(), "\n", "; ")) // a log has a line for each record
 	if p.logFile != nil && !sameFile(p.logFile, p.stderr) {
 		printError(p.stderr, err)
 	}

@@ -105,6 +105,15 @@ func (p *program) execOptions(c *cli.Context) (o libcontainer.ExecOptions, err e
 // execProcess reads the flags that describe the process.
 func execProcess(c *cli.Context) (e libcontainer.ExecProcess, err error) {
 	if e.File = c.String("process"); e.File != "" {
+		// conmon gives --tty with it, as the file has it.
+		for _, flag := range [...]string{"cwd", "env", "user", "additional-gids", "process-label", "apparmor", "no-new-privs", "cap"} {
+			if c.IsSet(flag) {
+				e.Ignored = append(e.Ignored, "--"+flag)
+			}
+		}
+		if c.Args().Len() > 1 {
+			e.Ignored = append(e.Ignored, "COMMAND")
+		}
 		return e, nil
 	}
 	e.Args = c.Args().Tail()

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -225,7 +226,7 @@ func appendJSONString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// printError writes err for a person.
+// printError writes err for a person; of several failures each has its line.
 func printError(w io.Writer, err error) {
-	fmt.Fprintf(w, "gourd: %s\n", err)
+	fmt.Fprintf(w, "gourd: %s\n", strings.ReplaceAll(err.Error(), "\n", "\ngourd: "))
 }

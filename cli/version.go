@@ -21,20 +21,20 @@ func versionVerb() *verb {
 		summary: "Print gourd's version, its commit, and the version of the runtime-spec it follows",
 		example: "gourd version",
 		run: func(p *program, _ *cli.Context) error {
-			printVersion(p.stdout)
-			return nil
+			return printVersion(p.stdout)
 		},
 	}
 }
 
 // printVersion prints what containerd and Docker parse: they look for the word
 // "version" in one line only, and for lines that begin with "commit: " and "spec: ".
-func printVersion(w io.Writer) {
-	fmt.Fprintf(w, "gourd version %s\n", Version)
+func printVersion(w io.Writer) error {
+	text := "gourd version " + Version + "\n"
 	if c := commit(); c != "" {
-		fmt.Fprintf(w, "commit: %s\n", c)
+		text += "commit: " + c + "\n"
 	}
-	fmt.Fprintf(w, "spec: %s\ngo: %s\n", specs.Version, runtime.Version())
+	_, err := fmt.Fprintf(w, "%sspec: %s\ngo: %s\n", text, specs.Version, runtime.Version())
+	return err
 }
 
 // commit returns the commit that the binary was built from, with "-dirty" when

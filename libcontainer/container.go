@@ -73,7 +73,7 @@ func (c *Container) load() error {
 		return nil
 	}
 	if err := spec.DecodeInto(rec.Plan, &c.kept); err != nil {
-		return fmt.Errorf("container %q: read its record: %w", rec.ID, err)
+		return fmt.Errorf("container %q: read its record: %w", rec.ID, spec.In("plan", err))
 	}
 	return nil
 }

@@ -83,6 +83,9 @@ func Exec(o ExecOptions) (code int, err error) {
 	signals.ready()
 	child, err := c.startExec(&o, p, tty, log)
 	if err != nil {
+		if gone := c.admitExec(o.IgnorePaused); gone != nil {
+			return -1, gone // it has ended, or been paused, meanwhile
+		}
 		return -1, err
 	}
 	defer child.PIDFD.Close()
@@ -122,6 +125,10 @@ func (c *Container) compileExec(o *ExecOptions, log *slog.Logger) (*plan.ExecPla
 	if err != nil {
 		return nil, err
 	}
+	strict := o.Strict || plan.IsStrict(c.rec.Annotations)
+	if err := o.Process.tellIgnored(strict, log); err != nil {
+		return nil, err
+	}
 	process, raw, err := o.Process.in(k)
 	if err != nil {
 		return nil, err
@@ -139,7 +146,7 @@ func (c *Container) compileExec(o *ExecOptions, log *slog.Logger) (*plan.ExecPla
 	p, err := k.BuildExec(process, facts, plan.ExecOptions{
 		PreserveFDs: o.PreserveFDs,
 		Await:       process.Terminal && o.ConsoleSocket == "",
-		Strict:      o.Strict || plan.IsStrict(c.rec.Annotations),
+		Strict:      strict,
 		Raw:         raw,
 	})
 	if err != nil {

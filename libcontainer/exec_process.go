@@ -2,6 +2,9 @@ package libcontainer
 
 import (
 	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -12,8 +15,10 @@ import (
 // ExecProcess says what an exec runs: what is in File, or the container's own
 // process with Args in place of its program and the rest on top of it.
 type ExecProcess struct {
-	// File is --process; if it is given, nothing else here counts.
-	File string
+	// File is --process; if it is given, nothing else here counts. Ignored are
+	// the flags, and the command, that were given nevertheless.
+	File    string
+	Ignored []string
 	// Args is the program and its arguments.
 	Args []string
 	// Cwd, AppArmorProfile and SELinuxLabel replace the container's unless
@@ -85,4 +90,18 @@ func (e *ExecProcess) capabilities(own *specs.LinuxCapabilities) *specs.LinuxCap
 		c.Ambient = append(c.Ambient, e.Capabilities...)
 	}
 	return &c
+}
+
+// tellIgnored warns of what does not count beside File; strict makes an error
+// of it.
+func (e *ExecProcess) tellIgnored(strict bool, log *slog.Logger) error {
+	if len(e.Ignored) == 0 {
+		return nil
+	}
+	text := fmt.Sprintf("%s: ignored: the process is what %s describes", strings.Join(e.Ignored, ", "), e.File)
+	if strict {
+		return errors.New(text)
+	}
+	log.Warn(text)
+	return nil
 }

@@ -159,7 +159,7 @@ func (c *Container) loadResources() (*specs.LinuxResources, error) {
 		return r, err
 	}
 	if err := spec.DecodeInto(data, r); err != nil {
-		return nil, fmt.Errorf("container %q: its limits so far: %w", c.rec.ID, err)
+		return nil, fmt.Errorf("container %q: its limits so far: %w", c.rec.ID, spec.In("resources", err))
 	}
 	return r, nil
 }

@@ -3,6 +3,7 @@ package libcontainer
 import (
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/gourd-oci/gourd/cgroups"
 	"github.com/gourd-oci/gourd/internal/defect"
@@ -41,7 +42,7 @@ func Validate(o CreateOptions, p doctor.Program) (*Validation, error) {
 		v.Defects = bad.Defects
 		return v, nil
 	case errors.As(err, &syntax):
-		v.Defects.Add(spec.ConfigName, "%v", syntax)
+		v.Defects.Add(spec.ConfigName, "%s", strings.TrimPrefix(syntax.Error(), spec.ConfigName+": "))
 		return v, nil
 	case err != nil:
 		return nil, err

@@ -18,7 +18,12 @@ type Defect struct {
 }
 
 // String returns "path: problem".
-func (d Defect) String() string { return d.Path + ": " + d.Problem }
+func (d Defect) String() string {
+	if d.Path == "" { // of the whole
+		return d.Problem
+	}
+	return d.Path + ": " + d.Problem
+}
 
 // List is a growing list of defects. The zero value is empty and ready.
 type List []Defect

@@ -23,12 +23,15 @@ func (r *report) cgroups() {
 	r.area = "cgroups"
 	root, own, err := cgroups.Find()
 	switch {
-	case err != nil:
-		r.missing("cgroup v2", err.Error(), "containers have no cgroup: no limits, no freezing, no list of their processes", "mount one: mount -t cgroup2 none /sys/fs/cgroup")
-		return
-	case root == "":
-		r.missing("cgroup v2", "not mounted", "containers have no cgroup: no limits, no freezing, no list of their processes",
-			"boot with systemd.unified_cgroup_hierarchy=1; or mount it beside v1: mount -t cgroup2 none /sys/fs/cgroup/unified")
+	case err != nil || root == "":
+		found := "not mounted"
+		if err != nil {
+			found = err.Error()
+		}
+		r.missing("cgroup v2", found, "containers have no cgroup: no limits, no freezing, no list of their processes", mountCgroup2())
+		if os.Geteuid() == 0 { // an ordinary user's do without
+			r.needed()
+		}
 		return
 	case root == "/sys/fs/cgroup":
 		r.there("cgroup v2", "at "+root, "each container has a cgroup of its own")
@@ -39,6 +42,15 @@ func (r *report) cgroups() {
 	r.parent(root, own)
 	r.systemd()
 	r.devicePrograms()
+}
+
+// mountCgroup2 returns how it is mounted where something may be mounted already.
+func mountCgroup2() string {
+	var fs unix.Statfs_t
+	if err := unix.Statfs("/sys/fs/cgroup", &fs); err == nil && fs.Type == unix.TMPFS_MAGIC {
+		return "boot with systemd.unified_cgroup_hierarchy=1; or mount it beside v1: mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified"
+	}
+	return "mount it: mount -t cgroup2 none /sys/fs/cgroup"
 }
 
 func (r *report) controllers(root string) {

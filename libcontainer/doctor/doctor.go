@@ -32,7 +32,8 @@ type Line struct {
 }
 
 // Program is what is executed in namespaces that are made to see whether they
-// can be: an ELF file that needs nothing and ends at once.
+// can be: an ELF file that needs nothing and ends at once. Without an Exe none is
+// tried.
 type Program struct {
 	Exe  *os.File
 	Args []string
@@ -42,8 +43,11 @@ type Program struct {
 func Examine(p Program) []Line {
 	var r report
 	r.kernel()
+	r.procfs()
 	r.cgroups()
-	r.namespaces(p)
+	if p.Exe != nil {
+		r.namespaces(p)
+	}
 	r.users()
 	r.security()
 	r.filesystems()

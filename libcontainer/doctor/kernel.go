@@ -1,10 +1,12 @@
 package doctor
 
 import (
+	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gourd-oci/gourd/internal/linux"
 	"github.com/gourd-oci/gourd/libcontainer/host"
 )
 
@@ -28,6 +30,25 @@ var calls = []call{
 	{"mount_setattr", func() error { return unix.MountSetattr(-1, "x", ^uint(0), &unix.MountAttr{}) }, "mount options, read-only trees, mapped ids", false},
 	{"pidfd_open", func() error { _, err := unix.PidfdOpen(-1, 0); return err }, "signals reach the container's process and no other", false},
 	{"close_range", func() error { return unix.CloseRange(^uint(0), ^uint(0), 0) }, "no file descriptor leaks into a container", false},
+}
+
+// procfs looks whether /proc is what gourd takes it for, and shows what it needs.
+func (r *report) procfs() {
+	const means = "gourd finds itself, its containers and their processes through it"
+	fd, err := linux.HostProc()
+	if err == nil {
+		unix.Close(fd)
+		_, err = os.ReadFile("/proc/sys/kernel/random/boot_id")
+	}
+	if err == nil {
+		_, err = os.Readlink("/proc/self/exe")
+	}
+	if err == nil {
+		r.there("procfs", "at /proc", means)
+		return
+	}
+	r.missing("procfs", err.Error(), means, "mount it, with nothing over it: mount -t proc proc /proc")
+	r.needed()
 }
 
 func (r *report) kernel() {

@@ -109,7 +109,7 @@ func (k *ForExec) Unmarshal(data []byte) error {
 		return errors.New("decode what exec needs: it is cut off")
 	}
 	if err := spec.DecodeInto(head, k); err != nil {
-		return fmt.Errorf("decode what exec needs: %w", err)
+		return fmt.Errorf("decode what exec needs: %w", spec.In("process", err))
 	}
 	if (len(code) > 0) != (k.Seccomp != nil) || len(code)%instructionSize != 0 {
 		return fmt.Errorf("decode what exec needs: %d bytes are no seccomp filter", len(code))

@@ -81,11 +81,7 @@ func (d *decoder) unexpected(wanted string) error {
 // wrongType records that the value that starts at offset has the wrong type.
 func (d *decoder) wrongType(offset int, is, wanted string) error {
 	line, column := d.position(offset)
-	path := d.where()
-	if path == "" {
-		path = ConfigName
-	}
-	d.defects.Add(path, "%s where %s belongs (line %d, column %d)", is, wanted, line, column)
+	d.defects.Add(d.where(), "%s where %s belongs (line %d, column %d)", is, wanted, line, column)
 	if len(d.defects) >= maxTypeErrors {
 		return d.defects.Err()
 	}

@@ -61,7 +61,7 @@ func TestDecodeErrors(t *testing.T) {
 	for _, tt := range []struct{ name, in, want string }{
 		{"empty", ``, `line 1, column 1: the file ends where a value should be`},
 		{"null", ` null`, `line 1, column 6: the config must be an object, not null`},
-		{"array", `[]`, `config.json: config.json: an array where an object belongs (line 1, column 1)`},
+		{"array", `[]`, `config.json: an array where an object belongs (line 1, column 1)`},
 		{"trailing", `{} x`, `line 1, column 4: there is more after the end of the config`},
 		{"two values", "{}\n{}", `line 2, column 1: there is more after the end of the config`},
 		{"cut off", `{"process": {"args": ["sh"`, `line 1, column 27 (in process.args): the file ends where a comma or ] should be`},

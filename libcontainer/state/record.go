@@ -41,7 +41,7 @@ func (d *Dir) Load() (*Record, error) {
 	s := new(stored)
 	r := &s.Record
 	if err := spec.DecodeInto(data, s); err != nil {
-		return nil, fmt.Errorf("container %q %w: %s: %w", d.id, ErrNoRecord, path, err)
+		return nil, fmt.Errorf("container %q %w: %w", d.id, ErrNoRecord, spec.In(path, err))
 	}
 	if r.Version > version {
 		// Not ErrNoRecord: there may well be a container, and whoever takes
