@@ -250,5 +250,15 @@ func signalNames() candidates {
 			c.words = append(c.words, candidate{strings.TrimPrefix(name, "SIG"), strconv.Itoa(int(sig))})
 		}
 	}
-	return candidates{c.kind, append(c.words, candidate{"RTMIN", strconv.Itoa(sigRTMin)}, candidate{"RTMAX", strconv.Itoa(sigRTMax)})}
+	for sig := sigRTMin; sig <= sigRTMax; sig++ {
+		name := "RTMIN"
+		switch {
+		case sig == sigRTMax:
+			name = "RTMAX"
+		case sig > sigRTMin:
+			name += "+" + strconv.Itoa(sig-sigRTMin)
+		}
+		c.words = append(c.words, candidate{name, strconv.Itoa(sig)})
+	}
+	return c
 }
