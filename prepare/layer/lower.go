@@ -6,7 +6,6 @@ import (
 	"archive/tar"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"time"
@@ -173,43 +172,4 @@ func Xattrs(fd int) (map[string]string, error) {
 		attrs[key] = string(value[:n])
 	}
 	return attrs, nil
-}
-
-// copyUp copies a file of a lower layer into this one, under the same name, as
-// overlayfs does before it makes a hard link.
-func (u *unpacker) copyUp(name string) error {
-	if u.o.Parents == nil {
-		return ErrNeedsParents
-	}
-	u.sum.Dependent = true
-	low, err := lookup(u.o.Parents, u.o.Overlay, name)
-	if err != nil {
-		return err
-	}
-	if low == nil {
-		return fmt.Errorf("no layer has it: %w", unix.ENOENT)
-	}
-	defer unix.Close(low.fd)
-	h, err := low.header(name)
-	if err != nil {
-		return err
-	}
-	if h.Typeflag == tar.TypeDir {
-		return errors.New("it is a directory")
-	}
-	var content io.Reader
-	if h.Typeflag == tar.TypeReg {
-		f, err := os.Open(fmt.Sprintf("/proc/self/fd/%d", low.fd))
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		content = f
-	}
-	dir, base := split(name)
-	parent, err := u.enter(dir)
-	if err != nil {
-		return err
-	}
-	return u.make(h, content, parent, name, base)
 }
