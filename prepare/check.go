@@ -122,7 +122,7 @@ func (c *checker) layers() error {
 		}
 		if err != nil {
 			c.bad[key] = true
-			errs = append(errs, c.found("layer "+key, err.Error(), "remove it", drop))
+			errs = append(errs, c.damaged(key, err.Error(), drop))
 			continue
 		}
 		unsynced = append(unsynced, key)
@@ -132,6 +132,19 @@ func (c *checker) layers() error {
 		errs = append(errs, s.SyncLayers(unsynced))
 	}
 	return errors.Join(errs...)
+}
+
+// damaged notes a layer that cannot be used, which is removed unless a container
+// runs on it.
+func (c *checker) damaged(key, problem string, drop func() error) error {
+	name, err := c.p.runningOn(key)
+	if err != nil {
+		return errors.Join(err, c.found("layer "+key, problem, "none: it is not known whether a container runs on it", nil))
+	}
+	if name != "" {
+		return c.found("layer "+key, problem, "stop container "+name+", which runs on it", nil)
+	}
+	return c.found("layer "+key, problem, "remove it", drop)
 }
 
 // layerWhole checks that a layer is all there; deep compares what is there
@@ -241,10 +254,7 @@ func (c *checker) containers() error {
 	for _, e := range entries {
 		ctr, err := s.Container(e.Name())
 		if err != nil {
-			errs = append(errs, c.found("container "+e.Name(), err.Error(), "remove its directory", func() error {
-				if err := c.p.clear(&store.Container{ID: e.Name()}); err != nil {
-					return err
-				}
+			errs = append(errs, c.unused(e.Name(), "container "+e.Name(), err.Error(), "remove its directory", func() error {
 				return s.RemoveContainer(e.Name())
 			}))
 			continue
@@ -276,11 +286,17 @@ func (c *checker) container(ctr *store.Container) error {
 		return errors.Join(append(errs, err)...)
 	}
 	defer l.Unlock()
+	pid, err := p.process(ctr)
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	reset := func() error { return errors.Join(p.clear(ctr), s.WriteMounts(ctr.ID, store.Mounts{})) }
 	m, err := s.ReadMounts(ctr.ID)
 	if err != nil {
-		errs = append(errs, c.found(object, err.Error(), "unmount it and begin to count anew", func() error {
-			return errors.Join(p.clear(ctr), s.WriteMounts(ctr.ID, store.Mounts{}))
-		}))
+		if pid != 0 {
+			reset = func() error { return p.count(ctr, store.Mounts{}, nil) }
+		}
+		errs = append(errs, c.found(object, err.Error(), "begin to count anew", reset))
 		return errors.Join(errs...)
 	}
 	mounted, err := mountinfo.Mounted(p.rootfs(ctr))
@@ -291,16 +307,35 @@ func (c *checker) container(ctr *store.Container) error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return errors.Join(append(errs, err)...)
 	}
-	reset := func() error { return errors.Join(p.clear(ctr), s.WriteMounts(ctr.ID, store.Mounts{})) }
 	switch {
-	case mounted && m.Count == 0:
+	case mounted && m.Total() == 0 && pid != 0:
+		errs = append(errs, c.found(object, "it runs, but nobody counts its mount", "count it", func() error { return p.count(ctr, m, nil) }))
+	case !mounted && pid != 0 && p.Rootless: // it is mounted in a namespace of its own
+	case !mounted && m.Total() > 0 && pid != 0:
+		errs = append(errs, c.found(object, fmt.Sprintf("it runs (process %d), but its root filesystem was unmounted here", pid), "stop it", nil))
+	case mounted && m.Total() == 0:
 		errs = append(errs, c.found(object, "it is mounted, but nobody counts on it", "unmount it", reset))
-	case !mounted && m.Count == 0 && shm:
+	case !mounted && m.Total() == 0 && shm && pid == 0:
 		errs = append(errs, c.found(object, "its /dev/shm is mounted, but nobody counts on it", "unmount it", reset))
-	case !mounted && m.Count > 0:
-		errs = append(errs, c.found(object, fmt.Sprintf("it should be mounted %d times, and is not", m.Count), "begin to count anew", reset))
+	case !mounted && m.Total() > 0:
+		errs = append(errs, c.found(object, fmt.Sprintf("it should be mounted %d times, and is not", m.Total()), "begin to count anew", reset))
 	}
 	return errors.Join(errs...)
+}
+
+// unused finds what belongs to no container that is known; it is unmounted and
+// removed, unless it runs.
+func (c *checker) unused(id, object, problem, remedy string, remove func() error) error {
+	ctr := &store.Container{ID: id}
+	if err := c.p.refuseRunning(ctr); err != nil {
+		return c.found(object, problem, "none: "+err.Error(), nil)
+	}
+	return c.found(object, problem, remedy, func() error {
+		if err := c.p.clear(ctr); err != nil {
+			return err
+		}
+		return remove()
+	})
 }
 
 // runs finds run directories of containers that are gone.
@@ -315,10 +350,7 @@ func (c *checker) runs() error {
 		if _, err := os.Lstat(s.ContainerDir(e.Name())); !errors.Is(err, os.ErrNotExist) {
 			continue
 		}
-		errs = append(errs, c.found("run directory "+e.Name(), "its container is gone", "unmount and remove it", func() error {
-			if err := c.p.clear(&store.Container{ID: e.Name()}); err != nil {
-				return err
-			}
+		errs = append(errs, c.unused(e.Name(), "run directory "+e.Name(), "its container is gone", "unmount and remove it", func() error {
 			run, err := os.Open(s.Run)
 			if err != nil {
 				return err
@@ -511,8 +543,11 @@ func (p *Preparer) refresh(c *store.Container) error {
 		return err
 	}
 	m, err := p.Store.ReadMounts(c.ID)
-	if err == nil && mounted && m.Count > 0 {
+	if err == nil && mounted && m.Total() > 0 {
 		return nil // it is up
+	}
+	if err := p.refuseRunning(c); err != nil {
+		return err
 	}
 	if err := p.clear(c); err != nil {
 		return err

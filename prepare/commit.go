@@ -45,7 +45,7 @@ func (p *Preparer) Commit(ctx context.Context, ref string, o CommitOptions) (*st
 		return nil, err
 	}
 	defer lock.Unlock()
-	if m, err := p.Store.ReadMounts(c.ID); err == nil && m.Count > 0 {
+	if m, err := p.Store.ReadMounts(c.ID); err == nil && m.Total() > 0 {
 		p.Log.Warn("the container is mounted: what is written meanwhile may be torn", "container", c.Name)
 	}
 	i, err := p.commit(ctx, c, o)

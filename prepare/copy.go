@@ -54,7 +54,7 @@ func (p *Preparer) Copy(ctx context.Context, from, to string, archive bool) erro
 	return p.withRootfs(tname, func(c *store.Container, root *os.File) error {
 		if m, err := p.Store.ReadMounts(c.ID); err != nil {
 			return err
-		} else if c.Ephemeral && m.Count == 1 {
+		} else if c.Ephemeral && m.Total() == 1 {
 			return fmt.Errorf("copy to container %q: it is ephemeral and not mounted, so that the copy would be gone at once; mount it first", c.Name)
 		}
 		uid, gid := mappedRoot(c)

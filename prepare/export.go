@@ -27,17 +27,22 @@ func (p *Preparer) Export(ctx context.Context, ref string, w io.Writer) error {
 	})
 }
 
-// withRootfs calls f with a container's mounted root filesystem.
+// withRootfs calls f with a container's mounted root filesystem, which stays
+// mounted for this process alone.
 func (p *Preparer) withRootfs(ref string, f func(c *store.Container, root *os.File) error) (err error) {
 	c, err := p.Store.FindContainer(ref)
 	if err != nil {
 		return err
 	}
-	if _, err := p.Mount(c.ID); err != nil {
+	self, err := store.FindProcess(os.Getpid())
+	if err != nil {
+		return err
+	}
+	if err := p.mountFor(c, &self); err != nil {
 		return err
 	}
 	defer func() {
-		if uerr := p.Unmount(c.ID, false); err == nil {
+		if uerr := p.takeBack(c.ID, unmounting{by: &self}); err == nil {
 			err = uerr
 		}
 	}()

@@ -23,5 +23,5 @@ func (p *Preparer) UnmountHook(id string, st specs.State) error {
 	if c.Remove {
 		return p.removeAs(c.ID, true, false)
 	}
-	return p.Unmount(c.ID, false)
+	return p.takeBack(c.ID, unmounting{running: true})
 }

@@ -29,10 +29,10 @@ func (p *Preparer) mountWithIDs(ctx context.Context, c *store.Container, how str
 		return fmt.Errorf("ids %q: they are %s or %s", how, IDsMapped, IDsCopied)
 	}
 	if len(c.UIDMappings) == 0 {
-		return p.mount(c)
+		return p.mount(c, nil)
 	}
 	if how != IDsCopied {
-		err := p.mount(c)
+		err := p.mount(c, nil)
 		if err == nil || how == IDsMapped || !cannotMap(err) {
 			return err
 		}
@@ -49,7 +49,7 @@ func (p *Preparer) mountWithIDs(ctx context.Context, c *store.Container, how str
 		return err
 	}
 	*c = *changed
-	return p.mount(c)
+	return p.mount(c, nil)
 }
 
 // cannotMap tells whether an error is that of a kernel or file system that

@@ -181,8 +181,13 @@ func (p *Preparer) layerAbove(ctx context.Context, l image.Layer, parents []stri
 }
 
 // makeLayer makes a layer in a format and places it. The layer must be locked.
-// One that cannot be indexed is unpacked.
+// One that cannot be indexed is unpacked. A damaged one is replaced.
 func (p *Preparer) makeLayer(ctx context.Context, l image.Layer, key, format string, o layer.Options) error {
+	if _, err := os.Lstat(p.Store.LayerDir(key)); err == nil {
+		if name, err := p.runningOn(key); err != nil || name != "" {
+			return errors.Join(err, fmt.Errorf("layer %s is damaged, but container %s runs on it: stop it first", key, name))
+		}
+	}
 	err := p.tryLayer(ctx, l, key, format, o)
 	if format == store.FormatEROFS && errors.Is(err, layer.ErrUnsuitable) {
 		p.Log.Debug("a layer is unpacked", "layer", l.DiffID, "reason", err)

@@ -27,15 +27,21 @@ func (p *Preparer) Mount(ref string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return p.rootfs(c), p.mountFor(c, nil)
+}
+
+// mountFor mounts for as long as the process by lives, or if that is nil until
+// it is unmounted.
+func (p *Preparer) mountFor(c *store.Container, by *store.Process) error {
 	lock, err := p.Store.LockContainer(c.ID)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer lock.Unlock()
-	if err := p.mount(c); err != nil {
-		return "", fmt.Errorf("mount container %q: %w", c.Name, err)
+	if err := p.mount(c, by); err != nil {
+		return fmt.Errorf("mount container %q: %w", c.Name, err)
 	}
-	return p.rootfs(c), nil
+	return nil
 }
 
 // rootfs is where a container is mounted.
@@ -47,8 +53,8 @@ func (p *Preparer) merged(c *store.Container) string { return p.Store.RunDir(c.I
 // shm is where a container's /dev/shm is mounted.
 func (p *Preparer) shm(c *store.Container) string { return p.Store.RunDir(c.ID) + "/shm" }
 
-// mount is Mount for a container that is locked.
-func (p *Preparer) mount(c *store.Container) (err error) {
+// mount is mountFor for a container that is locked.
+func (p *Preparer) mount(c *store.Container, by *store.Process) (err error) {
 	m, err := p.Store.ReadMounts(c.ID)
 	if err != nil {
 		return err
@@ -57,9 +63,19 @@ func (p *Preparer) mount(c *store.Container) (err error) {
 	if err != nil {
 		return err
 	}
-	if mounted && m.Count > 0 {
-		m.Count++
-		return p.Store.WriteMounts(c.ID, m)
+	if mounted && m.Total() > 0 {
+		return p.count(c, m, by)
+	}
+	pid, err := p.process(c)
+	switch {
+	case err != nil:
+		return err
+	case pid != 0 && mounted:
+		// The count is lost. The container that runs is one, which its hook takes back.
+		m.Add(nil)
+		return p.count(c, m, by)
+	case pid != 0:
+		return fmt.Errorf("%w, though its root filesystem was unmounted here: process %d; stop it first", ErrRunning, pid)
 	}
 	if c.MountLabel != "" {
 		if err := needSELinux(); err != nil {
@@ -81,11 +97,20 @@ func (p *Preparer) mount(c *store.Container) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := p.Store.WriteMounts(c.ID, store.Mounts{Count: 1, How: how}); err != nil {
+	if err := p.count(c, store.Mounts{How: how}, by); err != nil {
 		return err
 	}
 	undo.Release()
 	return nil
+}
+
+// count counts one more for a container that is mounted.
+func (p *Preparer) count(c *store.Container, m store.Mounts, by *store.Process) (err error) {
+	m.Add(by)
+	if m.Root, err = store.StatFile(p.rootfs(c)); err != nil {
+		return err
+	}
+	return p.Store.WriteMounts(c.ID, m)
 }
 
 // needSELinux tells whether this kernel can give mounts a label.

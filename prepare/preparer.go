@@ -18,6 +18,8 @@ type Preparer struct {
 	// Self is how a hook of a bundle calls this program with this store: the
 	// path, then arguments. Empty: bundles get no hook.
 	Self []string
+	// Outside are processes that this one may not look at, by Roots of one that may.
+	Outside []Root
 	// Rootless is whether this process is root of a user namespace only.
 	Rootless bool
 }

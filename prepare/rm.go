@@ -15,17 +15,18 @@ import (
 // Errors of containers that are in use.
 var (
 	ErrMounted = errors.New("it is mounted")
-	ErrRunning = errors.New("the runtime has it")
+	ErrHeld    = errors.New("the runtime has it")
 )
 
-// Remove removes a container, with all that it has. One that has processes is
-// refused, and without force one that is mounted, or of which the runtime cannot
-// be asked. One that is not there is removed already.
+// Remove removes a container, with all that it has. One that has processes or is
+// known to the runtime is refused, and without force one that is mounted, or of
+// which the runtime cannot be asked. One that is not there is removed already.
 func (p *Preparer) Remove(ref string, force bool) error {
 	return p.removeAs(ref, force, true)
 }
 
-// removeAs is Remove; only with ask the runtime is asked: its hooks know.
+// removeAs is Remove; only with ask the runtime is asked, which has what calls
+// this as a hook.
 func (p *Preparer) removeAs(ref string, force, ask bool) error {
 	use, err := p.Store.Use()
 	if err != nil {
@@ -56,14 +57,17 @@ func (p *Preparer) removeAs(ref string, force, ask bool) error {
 		case err != nil:
 			p.Log.Warn("it is not known whether the container runs", "container", c.Name, "error", err)
 		case status != "" && status != "stopped":
-			return fmt.Errorf("remove container %q: %w, and it is %s; delete it there first", c.Name, ErrRunning, status)
+			return fmt.Errorf("remove container %q: %w, and it is %s; delete it there first", c.Name, ErrHeld, status)
 		}
+	}
+	if err := p.refuseRunning(c); err != nil {
+		return fmt.Errorf("remove container %q: %w", c.Name, err)
 	}
 	m, err := p.Store.ReadMounts(c.ID)
 	if err != nil {
 		return err
 	}
-	if m.Count > 0 && !force {
+	if m.Total() > 0 && !force {
 		return fmt.Errorf("remove container %q: %w; unmount it first, or use force", c.Name, ErrMounted)
 	}
 	if err := p.remove(c); err != nil {
@@ -109,7 +113,7 @@ func (p *Preparer) remove(c *store.Container) error {
 }
 
 // halfMade tells whether a container has been left by a Create that was killed:
-// it has no config, and nobody holds its lock.
+// it has no config, nobody holds its lock, and it does not run.
 func (p *Preparer) halfMade(c *store.Container) (*store.Lock, bool, error) {
 	if _, err := os.Lstat(p.Store.Bundle(c.ID) + "/config.json"); err == nil {
 		return nil, false, nil
@@ -118,9 +122,10 @@ func (p *Preparer) halfMade(c *store.Container) (*store.Lock, bool, error) {
 	if err != nil || !ok {
 		return nil, false, err
 	}
-	if _, err := os.Lstat(p.Store.Bundle(c.ID) + "/config.json"); err == nil {
+	pid, err := p.process(c)
+	if _, cerr := os.Lstat(p.Store.Bundle(c.ID) + "/config.json"); err != nil || cerr == nil || pid != 0 {
 		lock.Unlock()
-		return nil, false, nil
+		return nil, false, err
 	}
 	return lock, true, nil
 }

@@ -67,7 +67,7 @@ func (p *Preparer) dropLayers() error {
 }
 
 // unusedLayers lists the layers that no image, but for those without, and no
-// container has.
+// container has. The store must be owned: then what is there stays there.
 func (p *Preparer) unusedLayers(without ...string) ([]string, error) {
 	used := map[string]bool{}
 	images, err := p.Store.Images()
@@ -82,11 +82,15 @@ func (p *Preparer) unusedLayers(without ...string) ([]string, error) {
 			used[k] = true
 		}
 	}
-	containers, err := p.Store.Containers()
+	ids, err := p.Store.ContainerIDs()
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range containers {
+	for _, id := range ids {
+		c, err := p.Store.Container(id)
+		if err != nil {
+			return nil, fmt.Errorf("which layers container %s has is not known (check --repair mends it): %w", id, err)
+		}
 		for _, k := range c.Layers {
 			used[k] = true
 		}

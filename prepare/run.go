@@ -83,7 +83,7 @@ func (p *Preparer) afterRun(id string, remove bool) error {
 		return p.Remove(c.ID, true)
 	}
 	m, err := p.Store.ReadMounts(id)
-	if err != nil || m.Count == 0 {
+	if err != nil || m.Total() == 0 {
 		return err
 	}
 	return p.Unmount(id, false)

@@ -65,12 +65,13 @@ func unmountVerb() *verb {
 		name:     "unmount",
 		summary:  "Take one mount of a container back; the last unmounts it",
 		operands: "NAME",
-		more:     "With --hook this is a poststop hook: the container's state is on standard input.",
-		example:  "gourd prepare unmount web",
-		min:      1, max: 1,
+		more: "The last mount of a container that runs is refused. With --hook this is a poststop hook: the\n" +
+			"container's state is on standard input.",
+		example: "gourd prepare unmount web",
+		min:     1, max: 1,
 		flags: func(fs *flag.FlagSet) {
-			fs.BoolVar(&force, "force", false, "unmount, whatever the count")
-			fs.BoolVar(&force, "f", false, "unmount, whatever the count")
+			fs.BoolVar(&force, "force", false, "unmount, whatever the count, also below a container that runs")
+			fs.BoolVar(&force, "f", false, "unmount, whatever the count, also below a container that runs")
 			fs.BoolVar(&hook, "hook", false, "act as the poststop hook of a bundle")
 		},
 		run: func(c *call) error {
@@ -99,8 +100,8 @@ func rmVerb() *verb {
 		name:     "rm",
 		summary:  "Remove containers",
 		operands: "NAME…",
-		more: "A container that has processes is refused, and without --force one that is mounted. One that is\n" +
-			"gone is removed already.",
+		more: "A container that has processes is refused, wherever it was started, and without --force one that\n" +
+			"is mounted. One that is gone is removed already.",
 		example: "gourd prepare rm --force web",
 		min:     1, max: -1,
 		flags: func(fs *flag.FlagSet) {

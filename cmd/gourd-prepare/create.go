@@ -283,5 +283,5 @@ type view struct {
 
 func containerView(s *store.Store, c *store.Container) view {
 	m, _ := s.ReadMounts(c.ID) // a count that cannot be read counts as none
-	return view{*c, s.Bundle(c.ID), s.ContainerDir(c.ID), s.RunDir(c.ID), m.Count}
+	return view{*c, s.Bundle(c.ID), s.ContainerDir(c.ID), s.RunDir(c.ID), m.Total()}
 }

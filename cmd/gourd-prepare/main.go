@@ -262,7 +262,11 @@ func (c *call) open() error {
 	if err != nil {
 		return err
 	}
-	c.p = &prepare.Preparer{Store: s, Log: log, Gourd: findGourd(self), Rootless: rootless,
+	outside, err := outsideRoots()
+	if err != nil {
+		return err
+	}
+	c.p = &prepare.Preparer{Store: s, Log: log, Gourd: findGourd(self), Rootless: rootless, Outside: outside,
 		Self: []string{self, "--store", s.Root, "--run-dir", s.Run}}
 	if !c.global.quiet && term.IsTerminal(int(os.Stderr.Fd())) {
 		c.p.Progress = &bars{w: os.Stderr}

@@ -5,6 +5,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/prepare"
 )
 
 func unshareVerb() *verb {
@@ -48,6 +51,25 @@ func unshareVerb() *verb {
 // stageVar tells the child that enterUserNS starts what it is.
 const stageVar = "GOURD_PREPARE_STAGE"
 
+// rootsVar tells it the root directories of processes, as JSON. From inside of one
+// user namespace those of another cannot be seen, even if both are one user's.
+const rootsVar = "GOURD_PREPARE_ROOTS"
+
+// outsideRoots reads what enterUserNS has left in the environment. In a shell
+// that unshare has started it is of the past: who has ended meanwhile is known, who
+// was started is not.
+func outsideRoots() ([]prepare.Root, error) {
+	s := os.Getenv(rootsVar)
+	if s == "" {
+		return nil, nil
+	}
+	var all []prepare.Root
+	if err := json.Unmarshal([]byte(s), &all); err != nil {
+		return nil, fmt.Errorf("%s: %w", rootsVar, err)
+	}
+	return all, nil
+}
+
 // mapsFD is where that child reads until its ids are mapped.
 const mapsFD = 3
 
@@ -69,7 +91,15 @@ func enterUserNS(v *verb) (int, error) {
 	}
 	defer tell.Close()
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Env = append(os.Environ(), stageVar+"=1")
+	roots, err := prepare.Roots()
+	if err != nil {
+		return 0, err
+	}
+	outside, err := json.Marshal(roots)
+	if err != nil {
+		return 0, err
+	}
+	cmd.Env = append(os.Environ(), stageVar+"=1", rootsVar+"="+string(outside))
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.ExtraFiles = []*os.File{ready}
 	cmd.SysProcAttr = &syscall.SysProcAttr{

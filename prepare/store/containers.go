@@ -14,6 +14,8 @@ import (
 	"github.com/opencontainers/go-digest"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/internal/linux"
 )
 
 // Container is what meta.json says.
@@ -73,9 +75,12 @@ func (s *Store) Bundle(id string) string { return s.ContainerDir(id) + "/bundle"
 
 var containerName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.+-]{0,254}$`)
 
+// ContainerIDs lists what is in the place of containers, with metadata or not.
+func (s *Store) ContainerIDs() ([]string, error) { return s.ids("containers") }
+
 // Containers returns all containers, the oldest first.
 func (s *Store) Containers() ([]Container, error) {
-	ids, err := s.ids("containers")
+	ids, err := s.ContainerIDs()
 	if err != nil {
 		return nil, err
 	}
@@ -238,7 +243,7 @@ func (s *Store) RemoveContainer(id string) error {
 		return err
 	}
 	defer run.Close()
-	if err := removeTree(run, id); err != nil {
+	if err := linux.RemoveTree(int(run.Fd()), id); err != nil {
 		return err
 	}
 	return s.Discard(s.ContainerDir(id))
