@@ -13,6 +13,7 @@ import (
 
 	"github.com/gourd-oci/gourd/prepare/image"
 	"github.com/gourd-oci/gourd/prepare/layer"
+	"github.com/gourd-oci/gourd/prepare/overlay"
 	"github.com/gourd-oci/gourd/prepare/store"
 )
 
@@ -112,8 +113,19 @@ func (p *Preparer) commitLayer(ctx context.Context, c *store.Container, o Commit
 		return nil, err
 	}
 	defer upper.Close()
-	po := layer.PackOptions{Overlay: p.Store.Overlay, Root: true, Clamp: o.Time}
-	po.IDs = containerIDs(c)
+	lowers, err := p.lowers(c)
+	defer closeAll(lowers)
+	if err != nil {
+		return nil, err
+	}
+	skip, err := p.mountPoints(c, upper, overlay.Files(lowers))
+	if err != nil {
+		return nil, err
+	}
+	po := layer.PackOptions{
+		Overlay: p.Store.Overlay, Root: true, Clamp: o.Time, IDs: containerIDs(c),
+		Skip: func(name string) bool { return skip[name] },
+	}
 	pr, pw := io.Pipe()
 	packed := make(chan error, 1)
 	go func() {

@@ -85,27 +85,6 @@ func insidePath(s string) (name, p string, in bool) {
 	return name, p, true
 }
 
-// hostIDs maps the container's ids to the host's; nil where they are the same.
-func hostIDs(c *store.Container) func(uid, gid uint32) (uint32, uint32) {
-	if len(c.UIDMappings) == 0 {
-		return nil
-	}
-	return func(uid, gid uint32) (uint32, uint32) {
-		u, g := uint32(overflowID), uint32(overflowID)
-		for _, m := range c.UIDMappings {
-			if uid >= m.ContainerID && uid-m.ContainerID < m.Size {
-				u = m.HostID + uid - m.ContainerID
-			}
-		}
-		for _, m := range c.GIDMappings {
-			if gid >= m.ContainerID && gid-m.ContainerID < m.Size {
-				g = m.HostID + gid - m.ContainerID
-			}
-		}
-		return u, g
-	}
-}
-
 // openAt opens a directory: below root as "/" if it is a container's, else as
 // any path of the host.
 func openAt(root *os.File, name string, inside bool) (*os.File, error) {

@@ -6,8 +6,6 @@ import (
 	"io"
 	"os"
 
-	specs "github.com/opencontainers/runtime-spec/specs-go"
-
 	"github.com/gourd-oci/gourd/prepare/layer"
 	"github.com/gourd-oci/gourd/prepare/store"
 )
@@ -52,27 +50,4 @@ func (p *Preparer) withRootfs(ref string, f func(c *store.Container, root *os.Fi
 	}
 	defer root.Close()
 	return f(c, root)
-}
-
-// containerIDs maps host ids to the container's; nil where they are the same.
-// An id that is not mapped is nobody's.
-func containerIDs(c *store.Container) func(uid, gid uint32) (uint32, uint32) {
-	if len(c.UIDMappings) == 0 {
-		return nil
-	}
-	return func(uid, gid uint32) (uint32, uint32) {
-		return unmap(c.UIDMappings, uid), unmap(c.GIDMappings, gid)
-	}
-}
-
-// overflowID is who the kernel takes for the owner of what is not mapped.
-const overflowID = 65534
-
-func unmap(ms []specs.LinuxIDMapping, host uint32) uint32 {
-	for _, m := range ms {
-		if host >= m.HostID && host-m.HostID < m.Size {
-			return m.ContainerID + host - m.HostID
-		}
-	}
-	return overflowID
 }

@@ -108,21 +108,6 @@ func (p *Preparer) writeFiles(c *store.Container) error {
 	return nil
 }
 
-// mappedRoot is who root of the container is on the host.
-func mappedRoot(c *store.Container) (uid, gid int) {
-	for _, m := range c.UIDMappings {
-		if m.ContainerID == 0 {
-			uid = int(m.HostID)
-		}
-	}
-	for _, m := range c.GIDMappings {
-		if m.ContainerID == 0 {
-			gid = int(m.HostID)
-		}
-	}
-	return uid, gid
-}
-
 // mountShm mounts the container's /dev/shm.
 func (p *Preparer) mountShm(c *store.Container, uid, gid int) error {
 	at := p.shm(c)

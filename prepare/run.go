@@ -9,6 +9,8 @@ import (
 	"os/signal"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/prepare/store"
 )
 
 // RunOptions are how a container is run.
@@ -25,7 +27,7 @@ func (p *Preparer) Run(ctx context.Context, ref string, o RunOptions) (code int,
 		return 0, errors.New("run: gourd was not found beside this program or in PATH")
 	}
 	if len(o.Names) == 0 {
-		o.Names = []string{"gourd-" + shortID()}
+		o.Names = []string{"gourd-" + store.NewContainerID()[:12]}
 	}
 	c, err := p.Create(ctx, ref, o.CreateOptions)
 	if err != nil {

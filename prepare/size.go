@@ -1,14 +1,12 @@
 package prepare
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/gourd-oci/gourd/prepare/layer"
-	"github.com/gourd-oci/gourd/prepare/overlay"
 	"github.com/gourd-oci/gourd/prepare/store"
 )
 
@@ -68,36 +66,6 @@ func (p *Preparer) Size(ref string) (*Size, error) {
 	defer d.Close()
 	s.Writable, err = layer.Measure(d)
 	return &s, err
-}
-
-// errNoLayers says that a container has no writable layer above others.
-var errNoLayers = errors.New("it has no writable layer above others")
-
-// Diff lists what a container's writable layer changes.
-func (p *Preparer) Diff(ref string) ([]layer.Change, error) {
-	c, err := p.Store.FindContainer(ref)
-	if err != nil {
-		return nil, err
-	}
-	upper, err := p.openUpper(c)
-	if err != nil {
-		return nil, fmt.Errorf("diff container %q: %w", c.Name, err)
-	}
-	defer upper.Close()
-	lowers, err := p.lowers(c)
-	defer closeAll(lowers)
-	if err != nil {
-		return nil, err
-	}
-	return layer.Diff(upper, overlay.Files(lowers), p.Store.Overlay)
-}
-
-// openUpper opens a container's writable layer.
-func (p *Preparer) openUpper(c *store.Container) (*os.File, error) {
-	if !c.Writable {
-		return nil, errNoLayers
-	}
-	return openPath(p.Store.ContainerDir(c.ID) + "/upper")
 }
 
 // measureFiles is what files take on disk.

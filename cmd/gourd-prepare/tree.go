@@ -42,7 +42,7 @@ func diffVerb() *verb {
 		name:     "diff",
 		summary:  "List what a container has changed of its image",
 		operands: "NAME",
-		more:     "A is added, C changed, D deleted.",
+		more:     "A is added, C changed, D deleted. What a runtime has made to mount on is left out.",
 		example:  "gourd prepare diff web",
 		min:      1, max: 1,
 		run: func(c *call) error {

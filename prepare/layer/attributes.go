@@ -47,6 +47,9 @@ func chownError(name string, h *tar.Header, err error) error {
 	return fmt.Errorf("chown %s to %d:%d: %w", name, h.Uid, h.Gid, err)
 }
 
+// selinux is the extended attribute of a file's label.
+const selinux = "security.selinux"
+
 // paxXattr is the prefix of extended attributes in PAX records.
 const paxXattr = "SCHILY.xattr."
 

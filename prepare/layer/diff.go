@@ -29,9 +29,9 @@ const (
 
 // Diff lists what the layer at upper changes of the layers below, the topmost
 // first. A directory that is there only since something below it has changed
-// counts as changed.
-func Diff(upper *os.File, parents []*os.File, ns Namespace) ([]Change, error) {
-	d := differ{parents: parents, ns: ns}
+// counts as changed. skip leaves out paths, without a slash before them.
+func Diff(upper *os.File, parents []*os.File, ns Namespace, skip map[string]bool) ([]Change, error) {
+	d := differ{parents: parents, ns: ns, skip: skip}
 	fd, err := unix.Openat(int(upper.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -46,6 +46,7 @@ func Diff(upper *os.File, parents []*os.File, ns Namespace) ([]Change, error) {
 type differ struct {
 	parents []*os.File
 	ns      Namespace
+	skip    map[string]bool
 	out     []Change
 }
 
@@ -87,6 +88,9 @@ func (d *differ) dir(fd int, name string) error {
 }
 
 func (d *differ) entry(dir int, base, name string) error {
+	if d.skip[name] {
+		return nil
+	}
 	var st unix.Stat_t
 	if err := unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		if err == unix.ENOENT {

@@ -28,7 +28,7 @@ type PackOptions struct {
 	// is "".
 	Overlay Namespace
 	// IDs maps owner and group; nil: they are as they are.
-	IDs func(uid, gid uint32) (uint32, uint32)
+	IDs IDs
 	// Skip leaves out a path, and what is below it. Nil: nothing.
 	Skip func(name string) bool
 	// Root leaves out the entry of the root directory when it is false.
@@ -264,7 +264,7 @@ type onlyWriter struct{ io.Writer }
 // CopyAttributes gives an open directory the owner, mode, extended attributes
 // and times of another; the marks of overlayfs are left out. ids maps the
 // owner; nil: it is the same.
-func CopyAttributes(from, to *os.File, ids func(uid, gid uint32) (uint32, uint32)) error {
+func CopyAttributes(from, to *os.File, ids IDs) error {
 	l := lower{fd: int(from.Fd())}
 	if err := unix.Fstat(l.fd, &l.st); err != nil {
 		return err
@@ -346,7 +346,7 @@ const capability = "security.capability"
 func sameIDs(uid, gid uint32) (uint32, uint32) { return uid, gid }
 
 // mapCapability maps the root of a file capability.
-func mapCapability(v string, ids func(uid, gid uint32) (uint32, uint32)) (string, error) {
+func mapCapability(v string, ids IDs) (string, error) {
 	const (
 		v2, v3         = 0x02000000, 0x03000000
 		size2, size3   = 20, 24
@@ -376,7 +376,7 @@ func mapCapability(v string, ids func(uid, gid uint32) (uint32, uint32)) (string
 
 // mapACL maps the users and groups of an access control list, which is a
 // version and entries of a tag, permissions and an id (linux/posix_acl_xattr.h).
-func mapACL(v string, ids func(uid, gid uint32) (uint32, uint32)) (string, error) {
+func mapACL(v string, ids IDs) (string, error) {
 	const (
 		version     = 2
 		user, group = 0x02, 0x08

@@ -1,4 +1,4 @@
-// ids_shift.go: the layers of a container that has a user namespace.
+// shift.go: the layers of a container that has a user namespace.
 
 package prepare
 
