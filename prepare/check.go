@@ -12,6 +12,7 @@ import (
 
 	"github.com/moby/sys/mountinfo"
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 
 	"github.com/gourd-oci/gourd/internal/linux"
 	"github.com/gourd-oci/gourd/prepare/layer"
@@ -34,8 +35,7 @@ type Problem struct {
 type CheckOptions struct {
 	// Repair mends what can be mended.
 	Repair bool
-	// Deep walks the layers, too, and compares them with what was unpacked;
-	// of one that is kept as a tar it checks the digest.
+	// Deep reads the layers, too, and compares all of it with what was imported.
 	Deep bool
 	// Import are the options for importing anew what is damaged.
 	Import ImportOptions
@@ -118,9 +118,15 @@ func (c *checker) layers() error {
 		drop := func() error { return s.Discard(s.LayerDir(key)) }
 		l, err := s.Layer(key)
 		if err == nil {
-			err = c.p.layerWhole(l, c.o.Deep)
+			err = c.p.layerWhole(c.ctx, l, c.o.Deep)
 		}
-		if err != nil {
+		switch {
+		case c.ctx.Err() != nil:
+			return errors.Join(append(errs, c.ctx.Err())...)
+		case unseen(err):
+			errs = append(errs, c.found("layer "+key, err.Error(), "none: it could not be looked at", nil))
+			continue
+		case err != nil:
 			c.bad[key] = true
 			errs = append(errs, c.damaged(key, err.Error(), drop))
 			continue
@@ -132,6 +138,16 @@ func (c *checker) layers() error {
 		errs = append(errs, s.SyncLayers(unsynced))
 	}
 	return errors.Join(errs...)
+}
+
+// unseen tells whether an error says nothing about what was looked at.
+func unseen(err error) bool {
+	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EPERM, unix.EACCES, unix.ENOSYS, unix.ENODEV} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // damaged notes a layer that cannot be used, which is removed unless a container
@@ -148,8 +164,8 @@ func (c *checker) damaged(key, problem string, drop func() error) error {
 }
 
 // layerWhole checks that a layer is all there; deep compares what is there
-// with what was unpacked.
-func (p *Preparer) layerWhole(l *store.Layer, deep bool) error {
+// with what was made of the image.
+func (p *Preparer) layerWhole(ctx context.Context, l *store.Layer, deep bool) error {
 	d, err := p.openLayer(l)
 	if err != nil {
 		return err
@@ -158,29 +174,32 @@ func (p *Preparer) layerWhole(l *store.Layer, deep bool) error {
 	if !deep {
 		return nil
 	}
+	dir := p.Store.LayerDir(l.Key)
+	if l.Sum == "" {
+		return errors.New("nothing is kept to compare it with: another version has made it")
+	}
 	if l.Format == store.FormatEROFS {
-		if err := hashes(p.Store.LayerDir(l.Key)+"/"+tarName, l.DiffID); err != nil {
+		if err := hashes(ctx, dir+"/"+indexName, l.Sum); err != nil {
 			return err
 		}
+		return hashes(ctx, dir+"/"+tarName, l.DiffID)
 	}
-	n, size, err := layer.Count(d.File)
+	manifest, err := os.Open(dir + "/" + manifestName)
 	if err != nil {
 		return err
 	}
-	if n != l.Files || size != l.Bytes {
-		return fmt.Errorf("it has %d files of %d bytes, but %d of %d were unpacked", n, size, l.Files, l.Bytes)
-	}
-	return nil
+	defer manifest.Close()
+	return layer.Verify(ctx, manifest, l.Sum, d.File)
 }
 
 // hashes checks the digest of a file.
-func hashes(name string, want digest.Digest) error {
+func hashes(ctx context.Context, name string, want digest.Digest) error {
 	f, err := os.Open(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	got, err := digest.FromReader(f)
+	got, err := digest.FromReader(stopReader{ctx, f})
 	if err != nil {
 		return err
 	}

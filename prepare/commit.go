@@ -156,14 +156,14 @@ func (p *Preparer) commitLayer(ctx context.Context, c *store.Container, o Commit
 			err = errors.Join(err, p.Store.Discard(tmp))
 		}
 	}()
-	found, err := p.fill(ctx, s, tmp, layer.Options{Overlay: p.Store.Overlay, Parents: nil})
+	found, err := fill(ctx, s, tmp, layer.Options{Overlay: p.Store.Overlay, Parents: nil})
 	if err != nil {
 		return nil, err
 	}
 	if err := s.Verify(); err != nil {
 		return nil, err
 	}
-	l := &committed{Layer: record(store.LayerKey(s.DiffID()), s.DiffID(), store.FormatDirectory, s, found)}
+	l := &committed{Layer: found.record(store.LayerKey(s.DiffID()), s.DiffID(), store.FormatDirectory, s)}
 	p.tellDropped(image.Layer{DiffID: l.DiffID}, found)
 	l.youngest = found.Youngest
 	lock, err := p.Store.LockLayer(l.Key)

@@ -2,11 +2,13 @@ package prepare
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sys/unix"
 
 	"github.com/gourd-oci/gourd/prepare/erofs"
@@ -15,8 +17,11 @@ import (
 	"github.com/gourd-oci/gourd/prepare/store"
 )
 
-// The files of a layer in the format erofs.
+// The files of a layer: in the format directory, and in the format erofs.
 const (
+	diffName     = "diff"
+	manifestName = "manifest"
+
 	indexName = "erofs"
 	tarName   = "tar"
 )
@@ -92,7 +97,7 @@ func probeEROFS(dir string) error {
 }
 
 // index makes a layer of the format erofs in a directory.
-func index(r io.Reader, tmp string, o layer.Options) (_ *layer.Summary, err error) {
+func index(r io.Reader, tmp string, o layer.Options) (_ *made, err error) {
 	create := func(name string) (*os.File, error) {
 		return os.OpenFile(tmp+"/"+name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	}
@@ -106,5 +111,7 @@ func index(r io.Reader, tmp string, o layer.Options) (_ *layer.Summary, err erro
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, meta.Close()) }()
-	return layer.Index(r, data, meta, o)
+	hash := sha256.New()
+	sum, err := layer.Index(r, data, io.MultiWriter(meta, hash), o)
+	return &made{sum, digest.NewDigest(digest.SHA256, hash)}, err
 }

@@ -41,7 +41,7 @@ func (p *Preparer) mountFuse(c *store.Container) error {
 			if l.Format != store.FormatDirectory {
 				return fmt.Errorf("layer %s: fuse-overlayfs cannot stack the format %s: import the image with the layer format %s", l.Key, l.Format, store.FormatDirectory)
 			}
-			lowers = append(lowers, p.Store.LayerDir(l.Key)+"/diff")
+			lowers = append(lowers, p.Store.LayerDir(l.Key)+"/"+diffName)
 		}
 	}
 	for i := range lowers {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"sort"
@@ -222,11 +223,11 @@ func (p *Preparer) tryLayer(ctx context.Context, l image.Layer, key, format stri
 			err = errors.Join(err, p.Store.Discard(tmp))
 		}
 	}()
-	var sum *layer.Summary
+	var made *made
 	if format == store.FormatEROFS {
-		sum, err = index(stopReader{ctx, s}, tmp, o)
+		made, err = index(stopReader{ctx, s}, tmp, o)
 	} else {
-		sum, err = p.fill(ctx, s, tmp, o)
+		made, err = fill(ctx, s, tmp, o)
 	}
 	if err != nil {
 		return err
@@ -234,22 +235,28 @@ func (p *Preparer) tryLayer(ctx context.Context, l image.Layer, key, format stri
 	if err := s.Verify(); err != nil {
 		return err
 	}
-	p.tellDropped(l, sum)
-	return p.Store.AddLayer(tmp, record(key, l.DiffID, format, s, sum))
+	p.tellDropped(l, made)
+	return p.Store.AddLayer(tmp, made.record(key, l.DiffID, format, s))
 }
 
-// record is what the store keeps of a layer that has been unpacked.
-func record(key string, diffID digest.Digest, format string, s *layer.Stream, sum *layer.Summary) store.Layer {
+// made is a layer in a directory that is to be its place.
+type made struct {
+	*layer.Summary
+	sum digest.Digest // what tells damage, see store.Layer
+}
+
+// record is what the store keeps of a layer that has been made of a stream.
+func (m *made) record(key string, diffID digest.Digest, format string, s *layer.Stream) store.Layer {
 	return store.Layer{
-		Key: key, DiffID: diffID, Format: format,
-		Size: sum.Size, Entries: sum.Entries, TarSize: s.TarSize(), Files: sum.Files, Bytes: sum.Bytes,
-		Whiteouts: sum.Whiteouts > 0, Implied: sum.Implied, Root: sum.Root,
+		Key: key, DiffID: diffID, Format: format, Sum: m.sum,
+		Size: m.Size, Entries: m.Entries, TarSize: s.TarSize(),
+		Whiteouts: m.Whiteouts > 0, Implied: m.Implied, Root: m.Root,
 	}
 }
 
-// fill unpacks a stream into tmp/diff.
-func (p *Preparer) fill(ctx context.Context, s *layer.Stream, tmp string, o layer.Options) (*layer.Summary, error) {
-	dir := tmp + "/diff"
+// fill unpacks a stream into tmp/diff, and describes what is there.
+func fill(ctx context.Context, s *layer.Stream, tmp string, o layer.Options) (_ *made, err error) {
+	dir := tmp + "/" + diffName
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -258,16 +265,23 @@ func (p *Preparer) fill(ctx context.Context, s *layer.Stream, tmp string, o laye
 		return nil, err
 	}
 	defer root.Close()
+	o.Contents = true
 	sum, err := layer.Unpack(ctx, stopReader{ctx, s}, root, o)
 	if err != nil {
 		return nil, err
 	}
-	sum.Files, sum.Bytes, err = layer.Count(root)
-	return sum, err
+	manifest, err := os.OpenFile(tmp+"/"+manifestName, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, manifest.Close()) }()
+	m := &made{Summary: sum}
+	m.sum, err = layer.WriteManifest(manifest, root, sum.Contents)
+	return m, err
 }
 
 // tellDropped says what of a layer is not in the store.
-func (p *Preparer) tellDropped(l image.Layer, sum *layer.Summary) {
+func (p *Preparer) tellDropped(l image.Layer, sum *made) {
 	var what []string
 	for w := range sum.Dropped {
 		what = append(what, w)
@@ -278,15 +292,15 @@ func (p *Preparer) tellDropped(l image.Layer, sum *layer.Summary) {
 	}
 }
 
-// stopReader ends a stream when its context has ended.
+// stopReader ends when its context has ended.
 type stopReader struct {
 	ctx context.Context
-	s   *layer.Stream
+	r   io.Reader
 }
 
 func (r stopReader) Read(b []byte) (int, error) {
 	if err := r.ctx.Err(); err != nil {
 		return 0, err
 	}
-	return r.s.Read(b)
+	return r.r.Read(b)
 }

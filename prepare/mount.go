@@ -389,7 +389,7 @@ func (p *Preparer) openLayer(l *store.Layer) (*overlay.Dir, error) {
 	if l.Format == store.FormatEROFS {
 		return openEROFS(dir)
 	}
-	f, err := openPath(dir + "/diff")
+	f, err := openPath(dir + "/" + diffName)
 	if err != nil {
 		return nil, err
 	}

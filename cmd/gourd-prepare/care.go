@@ -20,7 +20,7 @@ func checkVerb() *verb {
 		example: "gourd prepare check --repair",
 		flags: func(fs *flag.FlagSet) {
 			fs.BoolVar(&o.Repair, "repair", false, "mend it")
-			fs.BoolVar(&o.Deep, "deep", false, "also count the files of every layer")
+			fs.BoolVar(&o.Deep, "deep", false, "also read every layer, and compare it with what was imported")
 		},
 		run: func(c *call) error {
 			all, err := c.p.Check(c.ctx, o)

@@ -5,6 +5,7 @@ package layer
 import (
 	"archive/tar"
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"os"
@@ -26,6 +27,9 @@ func (u *unpacker) file(h *tar.Header, content io.Reader, parent int, name, base
 	if err := u.write(fd, content, h.Size); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
+	if err := u.note(fd); err != nil {
+		return &os.PathError{Op: "stat", Path: name, Err: err}
+	}
 	u.sum.Size += h.Size
 	if h.Uid != 0 || h.Gid != 0 {
 		if err := unix.Fchown(fd, h.Uid, h.Gid); err != nil {
@@ -41,6 +45,19 @@ func (u *unpacker) file(h *tar.Header, content io.Reader, parent int, name, base
 	return u.times(h, parent, name, base)
 }
 
+// note keeps the digest of a file that has been written.
+func (u *unpacker) note(fd int) error {
+	if u.hash == nil {
+		return nil
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return err
+	}
+	u.sum.Contents[st.Ino] = [sha256.Size]byte(u.hash.Sum(nil))
+	return nil
+}
+
 // hole is the size of a run of zeros that is not written, in bytes: a block of
 // the usual file systems.
 const hole = 4096
@@ -48,6 +65,9 @@ const hole = 4096
 // write copies size bytes, leaving holes where there are but zeros: a sparse
 // file of the image stays one.
 func (u *unpacker) write(fd int, r io.Reader, size int64) error {
+	if u.hash != nil {
+		u.hash.Reset()
+	}
 	var at int64
 	ended := true // the file ends in written data
 	for at < size {
@@ -60,6 +80,9 @@ func (u *unpacker) write(fd int, r io.Reader, size int64) error {
 				err = io.ErrUnexpectedEOF
 			}
 			return err
+		}
+		if u.hash != nil {
+			u.hash.Write(u.buf[:n])
 		}
 		for part := u.buf[:n]; len(part) > 0; {
 			data, zero := u.run(part)

@@ -72,7 +72,6 @@ func Index(r io.Reader, copyTo, index io.Writer, o Options) (*Summary, error) {
 	if _, err := io.Copy(io.Discard, x.at); err != nil {
 		return nil, fmt.Errorf("read tar: %w", err)
 	}
-	x.count(x.root)
 	return &x.sum, erofs.Write(index, x.root, x.at.n)
 }
 
@@ -81,18 +80,6 @@ func directory() *erofs.Inode {
 }
 
 func isWhiteout(i *erofs.Inode) bool { return i != nil && i.Type() == unix.S_IFCHR && i.Rdev == 0 }
-
-func (x *indexer) count(i *erofs.Inode) {
-	for _, c := range i.Children {
-		switch c.Type() {
-		case unix.S_IFREG:
-			x.sum.Files++
-			x.sum.Bytes += int64(c.Size)
-		case unix.S_IFDIR:
-			x.count(c)
-		}
-	}
-}
 
 func (x *indexer) entry(h *tar.Header) error {
 	if h.Typeflag == tar.TypeXGlobalHeader {

@@ -144,8 +144,16 @@ func (l *lower) header(name string) (*tar.Header, error) {
 // Xattrs returns the extended attributes of an open file, which may be O_PATH
 // but no symlink.
 func Xattrs(fd int) (map[string]string, error) {
-	p := fmt.Sprintf("/proc/self/fd/%d", fd)
-	size, err := unix.Listxattr(p, nil)
+	return readXattrs(fmt.Sprintf("/proc/self/fd/%d", fd), unix.Listxattr, unix.Getxattr)
+}
+
+// xattrsAt is Xattrs for a path, whose last part is not followed.
+func xattrsAt(p string) (map[string]string, error) {
+	return readXattrs(p, unix.Llistxattr, unix.Lgetxattr)
+}
+
+func readXattrs(p string, listxattr func(string, []byte) (int, error), getxattr func(string, string, []byte) (int, error)) (map[string]string, error) {
+	size, err := listxattr(p, nil)
 	if err == unix.ENOTSUP || size == 0 && err == nil {
 		return nil, nil
 	}
@@ -153,7 +161,7 @@ func Xattrs(fd int) (map[string]string, error) {
 		return nil, fmt.Errorf("list extended attributes: %w", err)
 	}
 	list := make([]byte, size+1024)
-	if size, err = unix.Listxattr(p, list); err != nil {
+	if size, err = listxattr(p, list); err != nil {
 		return nil, fmt.Errorf("list extended attributes: %w", err)
 	}
 	attrs := map[string]string{}
@@ -162,7 +170,7 @@ func Xattrs(fd int) (map[string]string, error) {
 			continue
 		}
 		value := make([]byte, 64<<10)
-		n, err := unix.Getxattr(p, key, value)
+		n, err := getxattr(p, key, value)
 		if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
 			continue
 		}

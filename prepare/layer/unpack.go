@@ -5,8 +5,10 @@ package layer
 import (
 	"archive/tar"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"os"
 	"strings"
@@ -25,6 +27,8 @@ type Options struct {
 	Base bool
 	// Plain takes no name for a whiteout: the tar is of a plain tree.
 	Plain bool
+	// Contents says that the summary is to have the digests of the files.
+	Contents bool
 	// Into leaves the root directory itself as it is.
 	Into bool
 	// Parents are the directories of the layers below, the topmost first. With
@@ -37,9 +41,8 @@ type Summary struct {
 	// Entries is how many entries the tar has, Size the sum of its files' sizes.
 	Entries int
 	Size    int64
-	// Files and Bytes are what Count gives afterwards.
-	Files int
-	Bytes int64
+	// Contents are the digests of the files, if they were asked for.
+	Contents Contents
 	// Youngest is the latest time of an entry.
 	Youngest time.Time
 	// Root says that the tar describes the layer's root directory.
@@ -72,6 +75,7 @@ type unpacker struct {
 	root   int
 	sum    Summary
 	sparse sparse
+	hash   hash.Hash              // of the content of the file that is being written; nil: none
 	dirs   map[string]*tar.Header // what directories are to be given at the end
 
 	parent     string // the directory of the last entry
@@ -87,6 +91,9 @@ type unpacker struct {
 // holes without end. Attributes of overlayfs itself are dropped, and so counted.
 func Unpack(ctx context.Context, r io.Reader, root *os.File, o Options) (*Summary, error) {
 	u := &unpacker{ctx: ctx, o: o, root: int(root.Fd()), dirs: map[string]*tar.Header{}, parentFD: -1, buf: make([]byte, 128<<10), zeros: make([]byte, hole)}
+	if o.Contents {
+		u.hash, u.sum.Contents = sha256.New(), Contents{}
+	}
 	defer u.leave()
 	t := tar.NewReader(r)
 	for {

@@ -26,10 +26,9 @@ type Layer struct {
 	// its tar has.
 	Size    int64 `json:"size"`
 	Entries int   `json:"entries"`
-	// Files and Bytes are how many names of regular files it has, and the sum
-	// of their sizes, when it was made.
-	Files int   `json:"files"`
-	Bytes int64 `json:"bytes"`
+	// Sum is the digest of what tells damage: of a directory's manifest, or of
+	// the index of an EROFS, whose tar is told by the diff id.
+	Sum digest.Digest `json:"sum"`
 	// TarSize is the size of its tar.
 	TarSize int64 `json:"tar-size"`
 	// Whiteouts says whether it has marks of overlayfs, Implied whether it has
