@@ -305,6 +305,7 @@ func (c *checker) container(ctr *store.Container) error {
 		return errors.Join(append(errs, err)...)
 	}
 	defer l.Unlock()
+	errs = append(errs, c.copies(object, ctr))
 	pid, err := p.process(ctr)
 	if err != nil {
 		return errors.Join(append(errs, err)...)
@@ -338,6 +339,36 @@ func (c *checker) container(ctr *store.Container) error {
 		errs = append(errs, c.found(object, "its /dev/shm is mounted, but nobody counts on it", "unmount it", reset))
 	case !mounted && m.Total() > 0:
 		errs = append(errs, c.found(object, fmt.Sprintf("it should be mounted %d times, and is not", m.Total()), "begin to count anew", reset))
+	}
+	return errors.Join(errs...)
+}
+
+// copies finds copies into a container that were killed.
+func (c *checker) copies(object string, ctr *store.Container) error {
+	all, err := c.p.Store.Copying(ctr.ID)
+	errs := []error{err}
+	for _, beside := range all {
+		errs = append(errs, c.found(object, "a copy into it was killed", "remove the file that it has not finished", func() error {
+			at := ctr.Rootfs
+			mounted, err := mountinfo.Mounted(c.p.rootfs(ctr))
+			switch {
+			case err != nil:
+				return err
+			case mounted:
+				at = c.p.rootfs(ctr)
+			case ctr.Writable:
+				at = c.p.Store.ContainerDir(ctr.ID) + "/upper"
+			}
+			root, err := openPath(at)
+			if err != nil {
+				return err
+			}
+			defer root.Close()
+			if err := layer.RemoveBeside(root, beside); err != nil {
+				return err
+			}
+			return c.p.Store.Copied(ctr.ID, beside)
+		}))
 	}
 	return errors.Join(errs...)
 }

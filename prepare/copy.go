@@ -21,7 +21,15 @@ import (
 // gets it with its own name. Symlinks in the container lead nowhere outside of
 // it; the last part of the source is not followed. With archive owners are
 // kept; else they are container root's, or the caller's.
+//
+// Each file is there wholly or not at all, also if this is killed, and what was
+// there before is until then.
 func (p *Preparer) Copy(ctx context.Context, from, to string, archive bool) error {
+	use, err := p.Store.Use() // so that check knows who is still copying: nobody
+	if err != nil {
+		return err
+	}
+	defer use.Unlock()
 	fname, fpath, fin := insidePath(from)
 	tname, tpath, tin := insidePath(to)
 	switch {
@@ -48,7 +56,7 @@ func (p *Preparer) Copy(ctx context.Context, from, to string, archive bool) erro
 			if strings.HasSuffix(to, "/") {
 				abs += "/"
 			}
-			return copyBetween(ctx, root, fpath, true, host, abs, false, o)
+			return copyBetween(ctx, root, fpath, true, host, abs, false, o, store.NewBeside())
 		})
 	}
 	return p.withRootfs(tname, func(c *store.Container, root *os.File) error {
@@ -71,7 +79,11 @@ func (p *Preparer) Copy(ctx context.Context, from, to string, archive bool) erro
 		if err != nil {
 			return err
 		}
-		return copyBetween(ctx, host, abs, false, root, tpath, true, o)
+		beside, err := p.Store.Beside(c.ID)
+		if err != nil {
+			return err
+		}
+		return errors.Join(copyBetween(ctx, host, abs, false, root, tpath, true, o, beside), p.Store.Copied(c.ID, beside))
 	})
 }
 
@@ -101,7 +113,7 @@ func openAt(root *os.File, name string, inside bool) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-func copyBetween(ctx context.Context, from *os.File, src string, srcInside bool, to *os.File, dst string, dstInside bool, o layer.PackOptions) error {
+func copyBetween(ctx context.Context, from *os.File, src string, srcInside bool, to *os.File, dst string, dstInside bool, o layer.PackOptions, beside string) error {
 	cleanSrc := path.Clean("/" + src)
 	sdir, err := openAt(from, path.Dir(cleanSrc), srcInside)
 	if err != nil {
@@ -131,7 +143,7 @@ func copyBetween(ctx context.Context, from *os.File, src string, srcInside bool,
 	}
 	defer ddir.Close()
 	if base == "." {
-		return layer.CopyInto(ctx, sdir, ddir, o)
+		return layer.CopyInto(ctx, sdir, ddir, o, beside)
 	}
 	var there unix.Stat_t
 	err = unix.Fstatat(int(ddir.Fd()), name, &there, unix.AT_SYMLINK_NOFOLLOW)
@@ -139,7 +151,7 @@ func copyBetween(ctx context.Context, from *os.File, src string, srcInside bool,
 	if err == nil && isDir(there.Mode) != isDir(st.Mode) {
 		return fmt.Errorf("copy %s: %s is there, and only one of the two is a directory", src, name)
 	}
-	if err := layer.CopyEntry(ctx, sdir, base, ddir, name, o); err != nil {
+	if err := layer.CopyEntry(ctx, sdir, base, ddir, name, o, beside); err != nil {
 		return fmt.Errorf("copy: %w", err)
 	}
 	return nil

@@ -35,9 +35,13 @@ func (u *unpacker) attributes(h *tar.Header, parent int, name, base string) erro
 }
 
 // procPath names an entry of an open directory for the calls that take no
-// descriptor (setxattrat is Linux 6.13).
+// descriptor (setxattrat is Linux 6.13). Without base it is the open file itself.
 func procPath(dir int, base string) string {
-	return "/proc/self/fd/" + strconv.Itoa(dir) + "/" + base
+	p := "/proc/self/fd/" + strconv.Itoa(dir)
+	if base != "" {
+		p += "/" + base
+	}
+	return p
 }
 
 func chownError(name string, h *tar.Header, err error) error {

@@ -15,11 +15,7 @@ import (
 
 // file writes a regular file.
 func (u *unpacker) file(h *tar.Header, content io.Reader, parent int, name, base string) error {
-	var fd int
-	err := u.fresh(parent, name, base, func() (err error) {
-		fd, err = unix.Openat(parent, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
-		return err
-	})
+	fd, nameless, err := u.create(parent, name, base)
 	if err != nil {
 		return &os.PathError{Op: "create", Path: name, Err: err}
 	}
@@ -42,7 +38,27 @@ func (u *unpacker) file(h *tar.Header, content io.Reader, parent int, name, base
 	if err := u.xattrs(h, func(key string, value []byte) error { return unix.Fsetxattr(fd, key, value, 0) }); err != nil {
 		return err
 	}
+	if nameless {
+		if err := unix.Linkat(unix.AT_FDCWD, procPath(fd, ""), parent, base, unix.AT_SYMLINK_FOLLOW); err != nil {
+			return &os.PathError{Op: "link", Path: name, Err: err}
+		}
+	}
 	return u.times(h, parent, name, base)
+}
+
+// create makes a file to write to. What is to be whole at every moment has no
+// name until then, where the file system can (O_TMPFILE): a kill leaves nothing.
+func (u *unpacker) create(parent int, name, base string) (fd int, nameless bool, err error) {
+	if u.o.Beside != "" {
+		if fd, err = unix.Openat(parent, ".", unix.O_WRONLY|unix.O_TMPFILE|unix.O_CLOEXEC, 0o600); err == nil {
+			return fd, true, nil
+		}
+	}
+	err = u.fresh(parent, name, base, func() (err error) {
+		fd, err = unix.Openat(parent, base, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+		return err
+	})
+	return fd, false, err
 }
 
 // note keeps the digest of a file that has been written.

@@ -11,6 +11,7 @@ import (
 	"hash"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,6 +30,10 @@ type Options struct {
 	Plain bool
 	// Contents says that the summary is to have the digests of the files.
 	Contents bool
+	// Beside, if it is not empty, is how the names begin under which entries are
+	// made, but for directories, before they take their places: what is there is
+	// whole at every moment, or is replaced. Nothing else may begin so.
+	Beside string
 	// Into leaves the root directory itself as it is.
 	Into bool
 	// Parents are the directories of the layers below, the topmost first. With
@@ -78,6 +83,7 @@ type unpacker struct {
 	hash   hash.Hash              // of the content of the file that is being written; nil: none
 	dirs   map[string]*tar.Header // what directories are to be given at the end
 
+	besides    int    // how many names Beside has been given to
 	parent     string // the directory of the last entry
 	parentFD   int    // -1: none
 	buf, zeros []byte
@@ -173,23 +179,61 @@ func (u *unpacker) make(h *tar.Header, content io.Reader, parent int, name, base
 		u.dirs[name] = h
 		return nil
 	}
+	if u.o.Beside == "" {
+		_, err := u.makeAt(h, content, parent, name, base)
+		return err
+	}
+	at := u.o.Beside + strconv.Itoa(u.besides)
+	u.besides++
+	made, err := u.makeAt(h, content, parent, name, at)
+	if err == nil && made {
+		err = u.rename(parent, at, name, base)
+	}
+	if err != nil {
+		_ = unix.Unlinkat(parent, at, 0) // it may not be there; the first error counts
+	}
+	return err
+}
+
+// makeAt makes an entry in a directory as base; false: it cannot be made here,
+// and is dropped.
+func (u *unpacker) makeAt(h *tar.Header, content io.Reader, parent int, name, base string) (bool, error) {
 	switch h.Typeflag {
 	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont, '\x00':
-		return u.file(h, content, parent, name, base)
+		return true, u.file(h, content, parent, name, base)
 	case tar.TypeLink:
-		return u.link(h, parent, name, base)
+		return true, u.link(h, parent, name, base)
 	case tar.TypeSymlink:
 		if err := u.fresh(parent, name, base, func() error { return unix.Symlinkat(h.Linkname, parent, base) }); err != nil {
-			return &os.PathError{Op: "make symlink", Path: name, Err: err}
+			return false, &os.PathError{Op: "make symlink", Path: name, Err: err}
 		}
 	case tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
 		if made, err := u.node(h, parent, name, base); err != nil || !made {
-			return err
+			return false, err
 		}
 	default:
-		return fmt.Errorf("unknown type %q of a tar entry", h.Typeflag)
+		return false, fmt.Errorf("unknown type %q of a tar entry", h.Typeflag)
 	}
-	return u.attributes(h, parent, name, base)
+	return true, u.attributes(h, parent, name, base)
+}
+
+// rename gives what is whole its place.
+func (u *unpacker) rename(parent int, from, name, base string) error {
+	err := unix.Renameat(parent, from, parent, base)
+	if err == unix.EISDIR {
+		if err := u.replace(parent, name, base); err != nil {
+			return err
+		}
+		err = unix.Renameat(parent, from, parent, base)
+	}
+	if err != nil {
+		return &os.PathError{Op: "rename", Path: name, Err: err}
+	}
+	// Of two names of one file rename(2) leaves both.
+	if err := unix.Unlinkat(parent, from, 0); err != nil && err != unix.ENOENT {
+		return &os.PathError{Op: "remove", Path: from, Err: err}
+	}
+	return nil
 }
 
 // mkdir makes a directory, unless there is one. In the place of a whiteout of

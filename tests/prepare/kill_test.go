@@ -23,7 +23,7 @@ func TestKill(t *testing.T) {
 		t.Fatalf("%v (tests/install-deps installs it)", err)
 	}
 	t.Setenv("GOURD_TEST_IMAGES", dir)
-	for _, verb := range []string{"import", "create", "commit", "rm", "rmi"} {
+	for _, verb := range []string{"import", "create", "commit", "rm", "rmi", "mount", "unmount", "copy", "copy-out", "refresh"} {
 		t.Run(verb, func(t *testing.T) { world.Run(t, "kill", verb) })
 	}
 }
@@ -32,6 +32,10 @@ func TestKill(t *testing.T) {
 // the order in which the one thread that matters makes them.
 const calls = "openat,mkdirat,renameat,renameat2,unlinkat,linkat,symlinkat,mknodat,fchown,fchownat,fchmod,fchmodat,fsetxattr,lsetxattr," +
 	"utimensat,ftruncate,pwrite64,fsync,syncfs,flock,mount,umount2,move_mount,fsmount"
+
+// fileCalls are those by which files are copied, which a thread of their own makes:
+// strace counts by thread, so that the many calls before would hide them.
+const fileCalls = "linkat,symlinkat,renameat,utimensat,ftruncate,pwrite64"
 
 // killer runs gourd-prepare in one world.
 type killer struct {
@@ -54,9 +58,9 @@ func (k *killer) must(store string, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// kill runs gourd-prepare and kills it before its nth call; it tells whether
-// it was.
-func (k *killer) kill(n int, store string, args ...string) bool {
+// kill runs gourd-prepare and kills it before its nth call of some; it tells
+// whether it was.
+func (k *killer) kill(calls string, n int, store string, args ...string) bool {
 	cmd := exec.Command("strace", append([]string{"-f", "-qqq", "-o", "/dev/null", "-e", "trace=" + calls,
 		"-e", fmt.Sprintf("inject=%s:signal=SIGKILL:when=%d", calls, n), k.prepare}, k.args(store, args...)...)...)
 	// One thread runs the program, as far as Go lets it: strace counts by thread.
@@ -96,7 +100,19 @@ func killSteps(t *world.T, arg string) {
 	if out, err := exec.Command("umoci", "unpack", "--image", k.images+"/img:latest", want).CombinedOutput(); err != nil {
 		t.Fatalf("umoci: %v\n%s", err, out)
 	}
-	steps := 0
+	steps := k.killAll(verb, calls, want, img)
+	if steps < 10 {
+		t.Fatalf("only %d steps were found to kill it at", steps)
+	}
+	if verb == "copy" || verb == "copy-out" {
+		steps += k.killAll(verb, fileCalls, want, img)
+	}
+	t.Logf("%s: killed at %d steps", verb, steps)
+}
+
+// killAll kills a verb at each of some calls and returns how many these were.
+func (k *killer) killAll(verb, calls, want, img string) (steps int) {
+	t, dir := k.t, k.dir
 	for n := 1; ; n += stride(n) {
 		store := fmt.Sprintf("%s/%d", dir, n)
 		if err := os.Mkdir(store, 0o755); err != nil {
@@ -118,14 +134,32 @@ func killSteps(t *world.T, arg string) {
 		case "rmi":
 			k.must(store, "import", img)
 			args = []string{"rmi", "img:latest"}
+		case "mount":
+			k.change(store, img)
+			args = []string{"mount", "web"}
+		case "unmount":
+			k.change(store, img)
+			k.must(store, "mount", "web")
+			args = []string{"unmount", "web"}
+		case "copy", "copy-out":
+			args = k.copying(store, img, verb)
+		case "refresh":
+			k.must(store, "import", img)
+			k.must(store, "create", "img:latest", "web")
+			k.must(store, "unmount", "web")
+			if err := os.RemoveAll(store + "/run"); err != nil { // a reboot
+				t.Fatal(err)
+			}
+			args = []string{"refresh"}
 		}
-		killed := k.kill(n, store, args...)
+		killed := k.kill(calls, n, store, args...)
 		if killed {
 			steps++
+			k.whole(verb, store, n)
 			k.mend(store, n)
 			// It has been done, or can be done again.
 			switch verb {
-			case "import", "commit", "rm":
+			case "import", "commit", "rm", "mount", "unmount", "copy", "copy-out", "refresh":
 				k.must(store, args...)
 			case "create":
 				if out, err := exec.Command(k.prepare, k.args(store, args...)...).CombinedOutput(); err != nil && !strings.Contains(string(out), "the name is taken") {
@@ -136,13 +170,9 @@ func killSteps(t *world.T, arg string) {
 		k.verify(verb, store, want, img, n)
 		k.drop(store)
 		if !killed {
-			break
+			return steps
 		}
 	}
-	if steps < 10 {
-		t.Fatalf("only %d steps were found to kill it at", steps)
-	}
-	t.Logf("%s: killed at %d steps", verb, steps)
 }
 
 // stride skips some of the many steps that unpack one file after the other.
@@ -169,6 +199,68 @@ func (k *killer) change(store, img string) {
 	k.must(store, "unmount", "web")
 }
 
+// The files that are copied, with what they hold: one is there before.
+var (
+	copied  = map[string]string{"a": "a" + strings.Repeat("new", 1000), "replaced": "new", "dir/b": "b", "dir/c": ""}
+	another = "what was there before"
+)
+
+// copying makes what copy is to copy, and returns its arguments.
+func (k *killer) copying(store, img, verb string) []string {
+	k.change(store, img)
+	src, dst := store+"/src", store+"/dst"
+	fill := func(dir string, files map[string]string) {
+		for name, content := range files {
+			if err := os.MkdirAll(filepath.Dir(dir+"/"+name), 0o755); err != nil {
+				k.t.Fatal(err)
+			}
+			if err := os.WriteFile(dir+"/"+name, []byte(content), 0o644); err != nil {
+				k.t.Fatal(err)
+			}
+		}
+	}
+	fill(src+"/files", copied)
+	if err := os.Symlink("a", src+"/files/link"); err != nil {
+		k.t.Fatal(err)
+	}
+	fill(dst+"/files", map[string]string{"replaced": another})
+	if verb == "copy" {
+		k.must(store, "copy", dst+"/files", "web:/opt/")
+		return []string{"copy", src + "/files", "web:/opt/"}
+	}
+	k.must(store, "copy", src+"/files", "web:/opt/")
+	return []string{"copy", "web:/opt/files", dst}
+}
+
+// target is where the copies are.
+func (k *killer) target(verb, store string) string {
+	if verb == "copy-out" {
+		return store + "/dst/files"
+	}
+	all, err := filepath.Glob(store + "/store/containers/*/upper/opt/files")
+	if err != nil || len(all) != 1 {
+		k.t.Fatalf("copied to %v, %v", all, err)
+	}
+	return all[0]
+}
+
+// whole checks that of a copy that was killed each file is there wholly, or not,
+// or is the one that was there before.
+func (k *killer) whole(verb, store string, n int) {
+	if verb != "copy" && verb != "copy-out" {
+		return
+	}
+	dir := k.target(verb, store)
+	for name, content := range copied {
+		got, err := os.ReadFile(dir + "/" + name)
+		switch {
+		case name == "replaced" && (err != nil || string(got) != content && string(got) != another),
+			name != "replaced" && !errors.Is(err, os.ErrNotExist) && string(got) != content:
+			k.t.Fatalf("killed at call %d: %s is %q, %v", n, name, got, err)
+		}
+	}
+}
+
 // mend checks that what a kill has left can be mended, and is good then.
 func (k *killer) mend(store string, n int) {
 	if out, err := exec.Command(k.prepare, k.args(store, "check", "--deep", "--repair")...).CombinedOutput(); err != nil {
@@ -191,6 +283,38 @@ func (k *killer) verify(verb, store, want, img string, n int) {
 		if data, err := os.ReadFile(store + "/store/leases"); err != nil || len(data) > 0 {
 			k.t.Fatalf("killed at call %d: rm leaves the lease %q, %v", n, data, err)
 		}
+	case "mount":
+		if bundle := k.must(store, "inspect", "--bundle", "web"); exec.Command("mountpoint", "-q", bundle+"/rootfs").Run() != nil {
+			k.t.Fatalf("killed at call %d: it is not mounted", n)
+		} else if _, err := os.Stat(bundle + "/rootfs/new"); err != nil {
+			k.t.Fatalf("killed at call %d: %v", n, err)
+		}
+		k.must(store, "unmount", "--force", "web")
+		k.must(store, "rm", "web")
+	case "unmount":
+		if bundle := k.must(store, "inspect", "--bundle", "web"); exec.Command("mountpoint", "-q", bundle+"/rootfs").Run() == nil {
+			k.t.Fatalf("killed at call %d: it is mounted", n)
+		}
+		k.must(store, "rm", "web")
+	case "copy", "copy-out":
+		dir := k.target(verb, store)
+		for name, content := range copied {
+			if got, err := os.ReadFile(dir + "/" + name); err != nil || string(got) != content {
+				k.t.Fatalf("killed at call %d: %s is %q, %v", n, name, got, err)
+			}
+		}
+		entries, err := os.ReadDir(dir)
+		if err != nil || verb == "copy" && len(entries) != 4 { // on the host's side nobody knows what is left
+			k.t.Fatalf("killed at call %d: there are %v, %v", n, entries, err)
+		}
+		k.must(store, "rm", "web") // nobody counts on its mount
+	case "refresh":
+		if hosts, err := filepath.Glob(store + "/run/*/hosts"); err != nil || len(hosts) != 1 {
+			k.t.Fatalf("killed at call %d: %v, %v", n, hosts, err)
+		}
+		k.must(store, "mount", "web")
+		k.must(store, "unmount", "web")
+		k.must(store, "rm", "web")
 	case "commit":
 		bundle := k.must(store, "create", "--no-files", "web:changed", "committed")
 		if _, err := os.Stat(bundle + "/rootfs/new"); err != nil {
