@@ -6,13 +6,15 @@
 // A verb of the command gourd-prepare is a method of Preparer, in a file of its
 // name. The work is done by the packages below:
 //
-//	image    reads images where they are
-//	layer    a layer's tar into a directory, and back
-//	store    keeps layers, images and containers so that a crash does no harm
-//	overlay  stacks and mounts directories
-//	config   image config and flags into config.json
-//	hooksd   hooks from directories
-//	lease    addresses
+//	image        reads images where they are
+//	compression  what layers and archives are compressed with
+//	layer        a layer's tar into a directory, and back
+//	erofs        the metadata of a file system whose content is a layer's tar
+//	store        keeps layers, images and containers so that a crash does no harm
+//	overlay      stacks and mounts directories
+//	config       image config and flags into config.json
+//	hooksd       hooks from directories
+//	lease        addresses
 //
 // It runs nothing: the runtime is executed, as by any other caller. The runtime
 // does not link it.

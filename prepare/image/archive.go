@@ -4,7 +4,7 @@ package image
 
 import (
 	"archive/tar"
-	"compress/gzip"
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -12,12 +12,13 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/gourd-oci/gourd/prepare/compression"
 )
 
 // openArchive opens FILE[:REF]. kind is "oci-archive", "docker-archive", or ""
@@ -67,21 +68,17 @@ func indexTar(name string) (_ *tarBlobs, err error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &tarBlobs{file: f, members: map[string]member{}}
+	plain, err := uncompressed(f)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	b := &tarBlobs{file: plain, members: map[string]member{}}
 	defer func() {
 		if err != nil {
 			b.Close()
 		}
 	}()
-	var magic [2]byte
-	if _, err := f.ReadAt(magic[:], 0); err == nil && magic == [2]byte{0x1f, 0x8b} {
-		plain, err := gunzip(f, filepath.Dir(name))
-		if err != nil {
-			return nil, err
-		}
-		f.Close()
-		b.file = plain
-	}
 	r := tar.NewReader(b.file)
 	for {
 		h, err := r.Next()
@@ -111,11 +108,18 @@ func indexTar(name string) (_ *tarBlobs, err error) {
 	}
 }
 
-// gunzip unpacks to a file without a name, in TMPDIR.
-func gunzip(f *os.File, _ string) (*os.File, error) {
-	z, err := gzip.NewReader(f)
+// uncompressed returns a file as it is, or unpacked to one without a name, in
+// TMPDIR. Only with an error f stays the caller's.
+func uncompressed(f *os.File) (*os.File, error) {
+	in := bufio.NewReaderSize(f, 256<<10)
+	plain, stop, err := compression.NewReader(in)
 	if err != nil {
 		return nil, err
+	}
+	defer stop()
+	if plain == io.Reader(in) {
+		_, err := f.Seek(0, io.SeekStart)
+		return f, err
 	}
 	out, err := os.CreateTemp("", "gourd-prepare-*")
 	if err != nil {
@@ -123,15 +127,16 @@ func gunzip(f *os.File, _ string) (*os.File, error) {
 	}
 	err = os.Remove(out.Name())
 	if err == nil {
-		_, err = io.Copy(out, z)
+		_, err = io.Copy(out, plain)
 	}
 	if err == nil {
 		_, err = out.Seek(0, io.SeekStart)
 	}
 	if err != nil {
 		out.Close()
-		return nil, fmt.Errorf("unpack %s: %w", f.Name(), err)
+		return nil, fmt.Errorf("unpack: %w", err)
 	}
+	f.Close() // it was only read
 	return out, nil
 }
 

@@ -4,21 +4,15 @@ package layer
 
 import (
 	"bufio"
-	"bytes"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"hash"
 	"io"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
-)
 
-// maxWindow is the largest window of a zstd frame that is accepted, in bytes:
-// what `zstd --ultra -22` uses is 128 MiB.
-const maxWindow = 128 << 20
+	"github.com/gourd-oci/gourd/prepare/compression"
+)
 
 // Expect says what a blob must be.
 type Expect struct {
@@ -63,9 +57,9 @@ func NewStream(blob io.Reader, want Expect, count func(n int)) (*Stream, error) 
 		return n, err
 	})
 	in := bufio.NewReaderSize(counted, 256<<10)
-	plain, stop, err := decompress(in)
+	plain, stop, err := compression.NewReader(in)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read layer: %w", err)
 	}
 	s.blob = newAhead(plain, func() error {
 		// What follows the compressed data belongs to the blob's digest, too.
@@ -74,34 +68,6 @@ func NewStream(blob io.Reader, want Expect, count func(n int)) (*Stream, error) 
 	})
 	s.closers = append(s.closers, s.blob.stop, stop)
 	return s, nil
-}
-
-// decompress tells by the first bytes what a blob is.
-func decompress(in *bufio.Reader) (io.Reader, func(), error) {
-	magic, err := in.Peek(6)
-	if err != nil && err != io.EOF {
-		return nil, nil, fmt.Errorf("read layer: %w", err)
-	}
-	switch {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		z, err := gzip.NewReader(in)
-		if err != nil {
-			return nil, nil, fmt.Errorf("gzip: %w", err)
-		}
-		return z, func() { z.Close() }, nil
-	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}) ||
-		len(magic) >= 4 && magic[0]&0xf0 == 0x50 && bytes.Equal(magic[1:4], []byte{0x2a, 0x4d, 0x18}): // a skippable frame, as zstd:chunked has
-		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
-		if err != nil {
-			return nil, nil, fmt.Errorf("zstd: %w", err)
-		}
-		return z, z.Close, nil
-	case bytes.HasPrefix(magic, []byte("\xfd7zXZ\x00")):
-		return nil, nil, errors.New("the layer is compressed with xz, which the image-spec does not have")
-	case bytes.HasPrefix(magic, []byte("BZh")):
-		return nil, nil, errors.New("the layer is compressed with bzip2, which the image-spec does not have")
-	}
-	return in, func() {}, nil
 }
 
 // Read reads the tar.
