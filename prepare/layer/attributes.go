@@ -51,23 +51,13 @@ func chownError(name string, h *tar.Header, err error) error {
 	return fmt.Errorf("chown %s to %d:%d: %w", name, h.Uid, h.Gid, err)
 }
 
-// selinux is the extended attribute of a file's label.
-const selinux = "security.selinux"
-
-// paxXattr is the prefix of extended attributes in PAX records.
-const paxXattr = "SCHILY.xattr."
-
 // xattrs sets the extended attributes that an image may have.
 func (u *unpacker) xattrs(h *tar.Header, set func(key string, value []byte) error) error {
-	for key, value := range h.PAXRecords {
-		key, ok := strings.CutPrefix(key, paxXattr)
-		if !ok {
-			continue
-		}
-		if OverlayXattr(key) {
-			u.sum.drop("extended attribute " + key + ", which is overlayfs's own")
-			continue
-		}
+	taken, err := takenXattrs(h, u.sum.drop)
+	if err != nil {
+		return err
+	}
+	for key, value := range taken {
 		err := set(key, []byte(value))
 		switch {
 		case err == nil:

@@ -1,4 +1,4 @@
-// entry.go: what an entry of a tar may say.
+// entry.go: what an entry of a tar may say, in either form of layers.
 
 package layer
 
@@ -8,7 +8,40 @@ import (
 	"fmt"
 	"path"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
+
+// checkEntry checks what an entry says of itself, and returns its path; "" is the
+// layer's root.
+func checkEntry(h *tar.Header) (string, error) {
+	name, err := entryPath(h.Name)
+	if err != nil {
+		return "", err
+	}
+	if strings.IndexByte(h.Linkname, 0) >= 0 {
+		return "", errors.New("the link's target has a NUL in it")
+	}
+	if name == "" && h.Typeflag != tar.TypeDir {
+		return "", errors.New("the layer's root is not a directory")
+	}
+	return name, checkNumbers(h)
+}
+
+// linkTarget returns the path of the file that a hard link at name is another
+// name of.
+func linkTarget(h *tar.Header, name string) (string, error) {
+	target, err := entryPath(h.Linkname)
+	switch {
+	case err != nil || target == "":
+		return "", errors.New("the path leads out of the layer")
+	case target == name:
+		return "", errors.New("it is a hard link to itself")
+	case strings.HasPrefix(target, name+"/"):
+		return "", errors.New("it is in the directory in whose place the link is to be")
+	}
+	return target, nil
+}
 
 // entryPath cleans an entry's name: relative to the layer's root, "" for that.
 // A name that climbs out of it is refused, even if it would come back.
@@ -22,6 +55,9 @@ func entryPath(name string) (string, error) {
 	}
 	if clean == "." {
 		return "", nil
+	}
+	if len(clean) >= unix.PathMax {
+		return "", fmt.Errorf("the path has %d bytes", len(clean))
 	}
 	return clean, nil
 }
@@ -82,4 +118,73 @@ func split(p string) (dir, base string) {
 		return "", p
 	}
 	return p[:i], p[i+1:]
+}
+
+// paxXattr is the prefix of extended attributes in PAX records.
+const paxXattr = "SCHILY.xattr."
+
+// Of access control lists, extended attributes and their kinds.
+const (
+	capability = "security.capability"
+	selinux    = "security.selinux" // a file's label
+	aclAccess  = "system.posix_acl_access"
+	aclDefault = "system.posix_acl_default"
+
+	maxXattrName  = 255
+	maxXattrValue = 64 << 10
+)
+
+// takenXattrs returns the extended attributes that a layer takes of an entry:
+// those that the kernel would take from who sets them, but for overlayfs's own.
+// What no file can have is an error, what this one cannot have is dropped.
+func takenXattrs(h *tar.Header, drop func(what string)) (map[string]string, error) {
+	var taken map[string]string
+	for record, value := range h.PAXRecords {
+		key, ok := strings.CutPrefix(record, paxXattr)
+		if !ok {
+			continue
+		}
+		kind, rest, _ := strings.Cut(key, ".")
+		var err error
+		switch {
+		case OverlayXattr(key):
+			drop("extended attribute " + key + ", which is overlayfs's own")
+			continue
+		case key != aclAccess && key != aclDefault && kind != "user" && kind != "trusted" && kind != "security":
+			drop("extended attribute " + key + ", which Linux does not know")
+			continue
+		case len(key) > maxXattrName || len(value) > maxXattrValue || rest == "":
+			err = fmt.Errorf("a name of %d bytes with a value of %d", len(key), len(value))
+		case key == capability:
+			_, err = mapCapability(value, sameIDs)
+		case key == aclAccess || key == aclDefault:
+			if h.Typeflag == tar.TypeSymlink {
+				drop("extended attribute " + key + " of a symlink")
+				continue
+			}
+			if err = checkACL(value); err == nil && key == aclDefault && h.Typeflag != tar.TypeDir {
+				err = errors.New("only a directory has one")
+			}
+		case kind == "user" && h.Typeflag != tar.TypeDir && !isFile(h):
+			drop("extended attribute " + key + ", which only files and directories have")
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("extended attribute %s: %w", key, err)
+		}
+		if taken == nil {
+			taken = map[string]string{}
+		}
+		taken[key] = value
+	}
+	return taken, nil
+}
+
+// isFile tells whether an entry is a regular file.
+func isFile(h *tar.Header) bool {
+	switch h.Typeflag {
+	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont, '\x00':
+		return true
+	}
+	return false
 }

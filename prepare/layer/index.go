@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path"
 	"strings"
 	"time"
 
@@ -51,6 +50,15 @@ func (c *copying) Read(p []byte) (int, error) {
 // its files to index, so that both together are an EROFS file system that is
 // what Unpack makes of the tar. The rules are Unpack's.
 func Index(r io.Reader, copyTo, index io.Writer, o Options) (*Summary, error) {
+	x, err := readTree(r, copyTo, o)
+	if err != nil {
+		return nil, err
+	}
+	return &x.sum, erofs.Write(index, x.root, x.at.n)
+}
+
+// readTree reads the tar of Index.
+func readTree(r io.Reader, copyTo io.Writer, o Options) (*indexer, error) {
 	x := &indexer{o: o, root: directory(), at: &copying{r: r, w: copyTo}}
 	t := tar.NewReader(x.at)
 	for {
@@ -72,7 +80,7 @@ func Index(r io.Reader, copyTo, index io.Writer, o Options) (*Summary, error) {
 	if _, err := io.Copy(io.Discard, x.at); err != nil {
 		return nil, fmt.Errorf("read tar: %w", err)
 	}
-	return &x.sum, erofs.Write(index, x.root, x.at.n)
+	return x, nil
 }
 
 func directory() *erofs.Inode {
@@ -85,17 +93,11 @@ func (x *indexer) entry(h *tar.Header) error {
 	if h.Typeflag == tar.TypeXGlobalHeader {
 		return nil
 	}
-	name, err := entryPath(h.Name)
+	name, err := checkEntry(h)
 	if err != nil {
 		return err
 	}
-	if err := checkNumbers(h); err != nil {
-		return err
-	}
 	if name == "" {
-		if h.Typeflag != tar.TypeDir {
-			return errors.New("the layer's root is not a directory")
-		}
 		x.sum.Root = true
 		return x.describe(x.root, h)
 	}
@@ -115,7 +117,7 @@ func (x *indexer) entry(h *tar.Header) error {
 	case strings.HasPrefix(base, whiteoutPrefix):
 		return x.whiteout(dir, base[len(whiteoutPrefix):])
 	}
-	return x.make(h, dir, base)
+	return x.make(h, dir, name, base)
 }
 
 // enter returns the directory of an entry, making what is missing of it.
@@ -171,7 +173,7 @@ func (x *indexer) whiteout(dir *erofs.Inode, base string) error {
 	return nil
 }
 
-func (x *indexer) make(h *tar.Header, dir *erofs.Inode, base string) error {
+func (x *indexer) make(h *tar.Header, dir *erofs.Inode, name, base string) error {
 	have := dir.Children[base]
 	if h.Typeflag == tar.TypeDir {
 		if have == nil || have.Type() != unix.S_IFDIR {
@@ -195,7 +197,7 @@ func (x *indexer) make(h *tar.Header, dir *erofs.Inode, base string) error {
 	case tar.TypeGNUSparse:
 		return ErrUnsuitable
 	case tar.TypeLink:
-		target, err := x.find(h.Linkname)
+		target, err := x.find(h, name)
 		if err != nil {
 			return err
 		}
@@ -223,27 +225,29 @@ func (x *indexer) make(h *tar.Header, dir *erofs.Inode, base string) error {
 }
 
 // find finds what a hard link refers to.
-func (x *indexer) find(link string) (*erofs.Inode, error) {
-	name, err := entryPath(link)
-	if err != nil || name == "" {
-		return nil, fmt.Errorf("hard link to %q: the path leads out of the layer", link)
+func (x *indexer) find(h *tar.Header, name string) (*erofs.Inode, error) {
+	target, err := linkTarget(h, name)
+	if err != nil {
+		return nil, fmt.Errorf("hard link to %q: %w", h.Linkname, err)
 	}
 	at := x.root
-	for part := range strings.SplitSeq(name, "/") {
+	for part := range strings.SplitSeq(target, "/") {
 		if at.Type() == unix.S_IFLNK {
 			return nil, ErrUnsuitable
 		}
 		next := at.Children[part]
-		if next == nil || isWhiteout(next) {
-			if !x.o.Base {
-				return nil, ErrNeedsParents
-			}
-			return nil, fmt.Errorf("hard link to %q, which is not there: %w", link, os.ErrNotExist)
+		switch {
+		case isWhiteout(next):
+			return nil, fmt.Errorf("hard link to %q: this layer deletes it", h.Linkname)
+		case next == nil && !x.o.Base:
+			return nil, ErrNeedsParents
+		case next == nil:
+			return nil, fmt.Errorf("hard link to %q, which is not there: %w", h.Linkname, os.ErrNotExist)
 		}
 		at = next
 	}
 	if at.Type() == unix.S_IFDIR {
-		return nil, fmt.Errorf("hard link to %q: it is a directory", path.Clean(link))
+		return nil, fmt.Errorf("hard link to %q: it is a directory", h.Linkname)
 	}
 	return at, nil
 }
@@ -264,20 +268,11 @@ func (x *indexer) describe(i *erofs.Inode, h *tar.Header) error {
 	if was {
 		i.Xattrs = map[string]string{x.o.Overlay.opaque(): opaque}
 	}
-	for key, value := range h.PAXRecords {
-		key, ok := strings.CutPrefix(key, paxXattr)
-		if !ok {
-			continue
-		}
-		if OverlayXattr(key) {
-			x.sum.drop("extended attribute " + key + ", which is overlayfs's own")
-			continue
-		}
-		if key == capability { // the kernel takes no other from Unpack
-			if _, err := mapCapability(value, sameIDs); err != nil {
-				return err
-			}
-		}
+	taken, err := takenXattrs(h, x.sum.drop)
+	if err != nil {
+		return err
+	}
+	for key, value := range taken {
 		if i.Xattrs == nil {
 			i.Xattrs = map[string]string{}
 		}

@@ -14,12 +14,9 @@ import (
 
 // link makes a hard link to another entry, of this layer or a lower one.
 func (u *unpacker) link(h *tar.Header, parent int, name, base string) error {
-	target, err := entryPath(h.Linkname)
-	if err != nil || target == "" {
-		return fmt.Errorf("hard link to %q: the path leads out of the layer", h.Linkname)
-	}
-	if target == name {
-		return errors.New("a hard link to itself")
+	target, err := linkTarget(h, name)
+	if err != nil {
+		return fmt.Errorf("hard link to %q: %w", h.Linkname, err)
 	}
 	dir, tbase := split(target)
 	err = u.linkTo(dir, tbase, parent, name, base)

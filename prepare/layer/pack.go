@@ -5,7 +5,6 @@ package layer
 import (
 	"archive/tar"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -187,7 +186,7 @@ func (p *packer) describe(l *lower, name string) (*tar.Header, error) {
 	if p.o.IDs != nil {
 		uid, gid := p.o.IDs(l.st.Uid, l.st.Gid)
 		h.Uid, h.Gid = int(uid), int(gid)
-		for _, key := range []string{paxXattr + "system.posix_acl_access", paxXattr + "system.posix_acl_default"} {
+		for _, key := range []string{paxXattr + aclAccess, paxXattr + aclDefault} {
 			if v, ok := h.PAXRecords[key]; ok {
 				if h.PAXRecords[key], err = mapACL(v, p.o.IDs); err != nil {
 					return nil, fmt.Errorf("pack %q: %w", name, err)
@@ -260,63 +259,3 @@ func (s stopReader) Read(p []byte) (int, error) {
 
 // onlyWriter hides ReadFrom, which would not use the buffer.
 type onlyWriter struct{ io.Writer }
-
-// capability is the extended attribute of file capabilities, whose third form
-// has the user id of who is root in it (capabilities(7)).
-const capability = "security.capability"
-
-func sameIDs(uid, gid uint32) (uint32, uint32) { return uid, gid }
-
-// mapCapability maps the root of a file capability.
-func mapCapability(v string, ids IDs) (string, error) {
-	const (
-		v2, v3         = 0x02000000, 0x03000000
-		size2, size3   = 20, 24
-		revisionOfMask = 0xff000000
-	)
-	if len(v) != size2 && len(v) != size3 {
-		return "", fmt.Errorf("extended attribute %s: it has %d bytes", capability, len(v))
-	}
-	b := []byte(v)
-	magic := binary.LittleEndian.Uint32(b)
-	root := uint32(0)
-	switch {
-	case magic&revisionOfMask == v3 && len(b) == size3:
-		root = binary.LittleEndian.Uint32(b[size2:])
-	case magic&revisionOfMask != v2 || len(b) != size2:
-		return "", fmt.Errorf("extended attribute %s: its revision is %#x", capability, magic)
-	}
-	root, _ = ids(root, 0)
-	out := append([]byte{}, b[:size2]...)
-	if root == 0 {
-		binary.LittleEndian.PutUint32(out, magic&^uint32(revisionOfMask)|v2)
-		return string(out), nil
-	}
-	binary.LittleEndian.PutUint32(out, magic&^uint32(revisionOfMask)|v3)
-	return string(binary.LittleEndian.AppendUint32(out, root)), nil
-}
-
-// mapACL maps the users and groups of an access control list, which is a
-// version and entries of a tag, permissions and an id (linux/posix_acl_xattr.h).
-func mapACL(v string, ids IDs) (string, error) {
-	const (
-		version     = 2
-		user, group = 0x02, 0x08
-		entry       = 8
-	)
-	b := []byte(v)
-	if len(b) < 4 || (len(b)-4)%entry != 0 || binary.LittleEndian.Uint32(b) != version {
-		return "", fmt.Errorf("an access control list of %d bytes is not understood", len(b))
-	}
-	for e := b[4:]; len(e) > 0; e = e[entry:] {
-		id := binary.LittleEndian.Uint32(e[4:])
-		switch binary.LittleEndian.Uint16(e) {
-		case user:
-			id, _ = ids(id, 0)
-		case group:
-			_, id = ids(0, id)
-		}
-		binary.LittleEndian.PutUint32(e[4:], id)
-	}
-	return string(b), nil
-}

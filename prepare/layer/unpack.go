@@ -136,17 +136,11 @@ func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
 	if h.Typeflag == tar.TypeXGlobalHeader {
 		return nil
 	}
-	name, err := entryPath(h.Name)
+	name, err := checkEntry(h)
 	if err != nil {
 		return err
 	}
-	if err := checkNumbers(h); err != nil {
-		return err
-	}
 	if name == "" {
-		if h.Typeflag != tar.TypeDir {
-			return errors.New("the layer's root is not a directory")
-		}
 		u.dirs[""] = h
 		u.sum.Root = true
 		return nil
@@ -198,9 +192,10 @@ func (u *unpacker) make(h *tar.Header, content io.Reader, parent int, name, base
 // makeAt makes an entry in a directory as base; false: it cannot be made here,
 // and is dropped.
 func (u *unpacker) makeAt(h *tar.Header, content io.Reader, parent int, name, base string) (bool, error) {
-	switch h.Typeflag {
-	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont, '\x00':
+	if isFile(h) {
 		return true, u.file(h, content, parent, name, base)
+	}
+	switch h.Typeflag {
 	case tar.TypeLink:
 		return true, u.link(h, parent, name, base)
 	case tar.TypeSymlink:

@@ -367,25 +367,6 @@ func TestStreamDigests(t *testing.T) {
 	}
 }
 
-// FuzzUnpack unpacks whatever comes: it must not panic, and nothing may appear
-// beside the layer. What Unpack refuses for its content, Index refuses, too.
-func FuzzUnpack(f *testing.F) {
-	f.Add(makeTar(f, tar.Header{Name: "a", Typeflag: tar.TypeDir}, tar.Header{Name: "a/b"}, tar.Header{Name: "a/.wh.c"}))
-	f.Add(makeTar(f, tar.Header{Name: "l", Typeflag: tar.TypeSymlink, Linkname: ".."}, tar.Header{Name: "l/outside"}, tar.Header{Name: "h", Typeflag: tar.TypeLink, Linkname: "l"}))
-	f.Add(makeTar(f, tar.Header{Name: ".wh..wh..opq"}, tar.Header{Name: "x", PAXRecords: map[string]string{"SCHILY.xattr.user.a": "b"}}))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		if len(data) > 1<<16 {
-			return
-		}
-		_, _, err := unpackInto(t, data, Options{Base: true})
-		var meta bytes.Buffer
-		_, ierr := Index(bytes.NewReader(data), io.Discard, &meta, Options{Base: true, Overlay: namespace()})
-		if err != nil && strings.Contains(err.Error(), "leads out") && ierr == nil {
-			t.Errorf("unpacking says %v, indexing nothing", err)
-		}
-	})
-}
-
 // TestWhiteouts: the image-spec's marks become overlayfs's, in whatever order
 // the tar has them, and a commit turns them back.
 func TestWhiteouts(t *testing.T) {
