@@ -11,7 +11,6 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/gourd-oci/gourd/prepare/image"
 	"github.com/gourd-oci/gourd/prepare/layer"
 	"github.com/gourd-oci/gourd/prepare/overlay"
 	"github.com/gourd-oci/gourd/prepare/store"
@@ -68,7 +67,7 @@ func (p *Preparer) commit(ctx context.Context, c *store.Container, o CommitOptio
 	if err != nil {
 		return nil, err
 	}
-	made := l.youngest
+	made := l.found.Youngest
 	if !o.Time.IsZero() {
 		made = o.Time
 	}
@@ -98,16 +97,10 @@ func (p *Preparer) commit(ctx context.Context, c *store.Container, o CommitOptio
 	return p.Store.AddImage(store.Image{ID: digest.FromBytes(config), Names: o.Names, Layers: keys, Source: "container:" + c.ID, Size: size}, config)
 }
 
-// committed is the layer that a commit has made.
-type committed struct {
-	store.Layer
-	youngest time.Time
-}
-
 // commitLayer makes a layer of the writable one: it is packed as a tar and
 // unpacked again, as if it had been imported, so that its digest is that of
 // what is in the store.
-func (p *Preparer) commitLayer(ctx context.Context, c *store.Container, o CommitOptions) (_ *committed, err error) {
+func (p *Preparer) commitLayer(ctx context.Context, c *store.Container, o CommitOptions) (*made, error) {
 	upper, err := p.openUpper(c)
 	if err != nil {
 		return nil, err
@@ -127,52 +120,28 @@ func (p *Preparer) commitLayer(ctx context.Context, c *store.Container, o Commit
 		Skip: func(name string) bool { return skip[name] },
 	}
 	pr, pw := io.Pipe()
-	packed := make(chan error, 1)
+	packed := make(chan struct{})
 	go func() {
+		defer close(packed)
 		_, err := layer.Pack(ctx, pw, upper, po)
 		pw.CloseWithError(err)
-		packed <- err
 	}()
-	defer func() {
-		pr.CloseWithError(errors.New("the commit has ended"))
-		if perr := <-packed; err == nil {
-			err = perr
-		}
-	}()
-	s, err := layer.NewStream(pr, layer.Expect{Size: -1}, nil)
+	tmp, m, err := p.newLayer(pr, layer.Expect{Size: -1}, nil, func(s *layer.Stream, tmp string) (*made, error) {
+		return fill(ctx, s, tmp, layer.Options{Overlay: p.Store.Overlay})
+	})
+	pr.CloseWithError(errors.New("the commit has ended"))
+	<-packed
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		pr.CloseWithError(errors.New("the commit has ended"))
-		s.Close()
-	}()
-	tmp, err := p.Store.Temp()
+	m.Key = store.LayerKey(m.DiffID)
+	lock, err := p.Store.LockLayer(m.Key)
 	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, p.Store.Discard(tmp))
-		}
-	}()
-	found, err := fill(ctx, s, tmp, layer.Options{Overlay: p.Store.Overlay, Parents: nil})
-	if err != nil {
-		return nil, err
-	}
-	if err := s.Verify(); err != nil {
-		return nil, err
-	}
-	l := &committed{Layer: found.record(store.LayerKey(s.DiffID()), s.DiffID(), store.FormatDirectory, s)}
-	p.tellDropped(image.Layer{DiffID: l.DiffID}, found)
-	l.youngest = found.Youngest
-	lock, err := p.Store.LockLayer(l.Key)
-	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, p.Store.Discard(tmp))
 	}
 	defer lock.Unlock()
-	if _, have := p.Store.Layer(l.Key); have == nil {
-		return l, p.Store.Discard(tmp)
+	if _, err := p.Store.Layer(m.Key); err == nil {
+		return m, p.Store.Discard(tmp)
 	}
-	return l, p.Store.AddLayer(tmp, l.Layer)
+	return m, p.addLayer(tmp, m)
 }

@@ -112,6 +112,6 @@ func index(r io.Reader, tmp string, o layer.Options) (_ *made, err error) {
 	}
 	defer func() { err = errors.Join(err, meta.Close()) }()
 	hash := sha256.New()
-	sum, err := layer.Index(r, data, io.MultiWriter(meta, hash), o)
-	return &made{sum, digest.NewDigest(digest.SHA256, hash)}, err
+	found, err := layer.Index(r, data, io.MultiWriter(meta, hash), o)
+	return &made{store.Layer{Format: store.FormatEROFS, Sum: digest.NewDigest(digest.SHA256, hash)}, found}, err
 }

@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"runtime"
-	"sort"
 
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -209,98 +207,16 @@ func (p *Preparer) tryLayer(ctx context.Context, l image.Layer, key, format stri
 		return err
 	}
 	defer blob.Close()
-	s, err := layer.NewStream(blob, layer.Expect{Digest: l.Digest, Size: l.Size, DiffID: l.DiffID}, func(n int) { bar.Add(n) })
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	tmp, err := p.Store.Temp()
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, p.Store.Discard(tmp))
+	want := layer.Expect{Digest: l.Digest, Size: l.Size, DiffID: l.DiffID}
+	tmp, m, err := p.newLayer(blob, want, func(n int) { bar.Add(n) }, func(s *layer.Stream, tmp string) (*made, error) {
+		if format == store.FormatEROFS {
+			return index(layer.Until{Ctx: ctx, R: s}, tmp, o)
 		}
-	}()
-	var made *made
-	if format == store.FormatEROFS {
-		made, err = index(stopReader{ctx, s}, tmp, o)
-	} else {
-		made, err = fill(ctx, s, tmp, o)
-	}
+		return fill(ctx, s, tmp, o)
+	})
 	if err != nil {
 		return err
 	}
-	if err := s.Verify(); err != nil {
-		return err
-	}
-	p.tellDropped(l, made)
-	return p.Store.AddLayer(tmp, made.record(key, l.DiffID, format, s))
-}
-
-// made is a layer in a directory that is to be its place.
-type made struct {
-	*layer.Summary
-	sum digest.Digest // what tells damage, see store.Layer
-}
-
-// record is what the store keeps of a layer that has been made of a stream.
-func (m *made) record(key string, diffID digest.Digest, format string, s *layer.Stream) store.Layer {
-	return store.Layer{
-		Key: key, DiffID: diffID, Format: format, Sum: m.sum,
-		Size: m.Size, Entries: m.Entries, TarSize: s.TarSize(),
-		Whiteouts: m.Whiteouts > 0, Implied: m.Implied, Root: m.Root,
-	}
-}
-
-// fill unpacks a stream into tmp/diff, and describes what is there.
-func fill(ctx context.Context, s *layer.Stream, tmp string, o layer.Options) (_ *made, err error) {
-	dir := tmp + "/" + diffName
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		return nil, err
-	}
-	root, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	o.Contents = true
-	sum, err := layer.Unpack(ctx, stopReader{ctx, s}, root, o)
-	if err != nil {
-		return nil, err
-	}
-	manifest, err := os.OpenFile(tmp+"/"+manifestName, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, manifest.Close()) }()
-	m := &made{Summary: sum}
-	m.sum, err = layer.WriteManifest(manifest, root, sum.Contents)
-	return m, err
-}
-
-// tellDropped says what of a layer is not in the store.
-func (p *Preparer) tellDropped(l image.Layer, sum *made) {
-	var what []string
-	for w := range sum.Dropped {
-		what = append(what, w)
-	}
-	sort.Strings(what)
-	for _, w := range what {
-		p.Log.Warn("not taken from the image: "+w, "layer", fmt.Sprintf("%.12s", l.DiffID.Encoded()), "entries", sum.Dropped[w])
-	}
-}
-
-// stopReader ends when its context has ended.
-type stopReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (r stopReader) Read(b []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.r.Read(b)
+	m.Key = key
+	return p.addLayer(tmp, m)
 }

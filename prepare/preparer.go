@@ -1,6 +1,7 @@
 package prepare
 
 import (
+	"errors"
 	"log/slog"
 
 	"github.com/gourd-oci/gourd/prepare/store"
@@ -50,3 +51,6 @@ func (p *Preparer) bar(label string, total int64) Bar {
 	}
 	return p.Progress.Start(label, total)
 }
+
+// isNoContainer tells whether an error says that a container is not there.
+func isNoContainer(err error) bool { return errors.Is(err, store.ErrNoContainer) }

@@ -1,7 +1,6 @@
 package prepare
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
@@ -91,6 +90,3 @@ func (p *Preparer) unmount(c *store.Container, how unmounting) error {
 	defer own.Close()
 	return p.emptyUpper(own)
 }
-
-// isNoContainer tells whether an error says that a container is not there.
-func isNoContainer(err error) bool { return errors.Is(err, store.ErrNoContainer) }

@@ -28,34 +28,34 @@ func (o *importFlags) define(fs *flag.FlagSet) {
 }
 
 func (o *importFlags) options(c *call) (prepare.ImportOptions, error) {
-	var io prepare.ImportOptions
+	var opts prepare.ImportOptions
 	switch o.layerFormat {
 	case "", store.FormatDirectory, store.FormatEROFS:
-		io.Format = o.layerFormat
+		opts.Format = o.layerFormat
 	default:
-		return io, &usageError{c.verb, fmt.Errorf("--layer-format %q is not known", o.layerFormat)}
+		return opts, &usageError{c.verb, fmt.Errorf("--layer-format %q is not known", o.layerFormat)}
 	}
 	if o.platform != "" {
 		parts := strings.Split(o.platform, "/")
 		if len(parts) < 2 || len(parts) > 3 || parts[0] == "" || parts[1] == "" {
-			return io, &usageError{c.verb, fmt.Errorf("--platform %q: it is OS/ARCH[/VARIANT]", o.platform)}
+			return opts, &usageError{c.verb, fmt.Errorf("--platform %q: it is OS/ARCH[/VARIANT]", o.platform)}
 		}
-		io.Platform = ocispec.Platform{OS: parts[0], Architecture: parts[1]}
+		opts.Platform = ocispec.Platform{OS: parts[0], Architecture: parts[1]}
 		if len(parts) == 3 {
-			io.Platform.Variant = parts[2]
+			opts.Platform.Variant = parts[2]
 		}
 	}
 	if o.authFile != "" {
 		if _, err := os.Stat(o.authFile); err != nil {
-			return io, fmt.Errorf("--authfile: %w", err)
+			return opts, fmt.Errorf("--authfile: %w", err)
 		}
 		// The keychain of the registry client looks there.
 		if err := os.Setenv("REGISTRY_AUTH_FILE", o.authFile); err != nil {
-			return io, err
+			return opts, err
 		}
 	}
-	io.Insecure = o.insecure
-	return io, nil
+	opts.Insecure = o.insecure
+	return opts, nil
 }
 
 func importVerb() *verb {
@@ -73,15 +73,15 @@ func importVerb() *verb {
 			fs.Var(&names, "name", "call the image `NAME`, in place of what its source calls it")
 		},
 		run: func(c *call) error {
-			io2, err := o.options(c)
+			opts, err := o.options(c)
 			if err != nil {
 				return err
 			}
 			if c.args[0] == "" {
 				return &usageError{c.verb, errors.New("the image is empty")}
 			}
-			io2.Names = names
-			i, err := c.p.Import(c.ctx, c.args[0], io2)
+			opts.Names = names
+			i, err := c.p.Import(c.ctx, c.args[0], opts)
 			if err != nil {
 				return err
 			}

@@ -320,7 +320,7 @@ type list []string
 func (l *list) String() string     { return strings.Join(*l, " ") }
 func (l *list) Set(s string) error { *l = append(*l, s); return nil }
 
-// size is a flag that is a number of bytes.
+// humanSize words a number of bytes.
 func humanSize(n int64) string {
 	const units = "KMGT"
 	if n < 1024 {

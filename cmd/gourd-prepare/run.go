@@ -8,7 +8,6 @@ import (
 
 func runVerb() *verb {
 	o := &createFlags{}
-	var name string
 	var detach, keep, rm bool
 	return &verb{
 		name:     "run",
@@ -31,7 +30,6 @@ func runVerb() *verb {
 			if err != nil {
 				return err
 			}
-			_ = name
 			co.Config.Command = c.args[1:]
 			co.Remove = rm || len(co.Names) == 0 && !keep
 			c.code, err = c.p.Run(c.ctx, c.args[0], prepare.RunOptions{CreateOptions: co, Detach: detach})

@@ -85,7 +85,7 @@ func Verify(ctx context.Context, manifest io.Reader, want digest.Digest, root *o
 			f := os.NewFile(uintptr(fd), base)
 			defer f.Close()
 			h := sha256.New()
-			if _, err := io.CopyBuffer(h, stopReader{ctx, f}, buf); err != nil {
+			if _, err := io.CopyBuffer(h, Until{ctx, f}, buf); err != nil {
 				return out, err
 			}
 			return [sha256.Size]byte(h.Sum(nil)), nil

@@ -234,7 +234,7 @@ func (p *packer) header(l *lower, name string) error {
 	if err := p.w.WriteHeader(h); err != nil {
 		return err
 	}
-	n, err := io.CopyBuffer(onlyWriter{p.w}, io.LimitReader(stopReader{p.ctx, f}, h.Size), p.buf)
+	n, err := io.CopyBuffer(onlyWriter{p.w}, io.LimitReader(Until{p.ctx, f}, h.Size), p.buf)
 	if err == nil && n < h.Size {
 		err = errors.New("it has become shorter meanwhile")
 	}
@@ -242,19 +242,6 @@ func (p *packer) header(l *lower, name string) error {
 		return &fs.PathError{Op: "pack", Path: name, Err: err}
 	}
 	return nil
-}
-
-// stopReader ends when its context has ended.
-type stopReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (s stopReader) Read(p []byte) (int, error) {
-	if err := s.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return s.r.Read(p)
 }
 
 // onlyWriter hides ReadFrom, which would not use the buffer.

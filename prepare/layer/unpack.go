@@ -305,7 +305,7 @@ func (u *unpacker) node(h *tar.Header, parent int, name, base string) (bool, err
 	err := u.fresh(parent, name, base, func() error { return unix.Mknodat(parent, base, mode|0o600, int(dev)) })
 	if err == unix.EPERM && mode != unix.S_IFIFO && u.o.Overlay == User {
 		// No user namespace may make devices.
-		u.sum.drop("device node " + name)
+		u.sum.drop("device nodes, which no user namespace may make")
 		return false, nil
 	}
 	if err != nil {
