@@ -20,18 +20,18 @@ type RunOptions struct {
 	Detach bool
 }
 
-// Run makes a container and executes the runtime for it, and returns the
-// container's exit code.
-func (p *Preparer) Run(ctx context.Context, ref string, o RunOptions) (code int, err error) {
+// Run makes a container and executes the runtime for it, and returns its name and
+// its exit code, which is 0 if it goes on.
+func (p *Preparer) Run(ctx context.Context, ref string, o RunOptions) (name string, code int, err error) {
 	if p.Gourd == "" {
-		return 0, errors.New("run: gourd was not found beside this program or in PATH")
+		return "", 0, errors.New("run: gourd was not found beside this program or in PATH")
 	}
 	if len(o.Names) == 0 {
 		o.Names = []string{"gourd-" + store.NewContainerID()[:12]}
 	}
 	c, err := p.Create(ctx, ref, o.CreateOptions)
 	if err != nil {
-		return 0, err
+		return "", 0, err
 	}
 	args := []string{"run", "--bundle", p.Store.Bundle(c.ID)}
 	if o.Detach {
@@ -45,7 +45,7 @@ func (p *Preparer) Run(ctx context.Context, ref string, o RunOptions) (code int,
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
 	defer signal.Stop(signals)
 	if err := cmd.Start(); err != nil {
-		return 0, errors.Join(fmt.Errorf("run: %w", err), p.Remove(c.ID, true))
+		return c.Name, 0, errors.Join(fmt.Errorf("run: %w", err), p.Remove(c.ID, true))
 	}
 	done := make(chan error, 1)
 	go func() { done <- cmd.Wait() }()
@@ -66,9 +66,9 @@ func (p *Preparer) Run(ctx context.Context, ref string, o RunOptions) (code int,
 		}
 	}
 	if err != nil || !o.Detach || code != 0 {
-		return code, errors.Join(err, p.afterRun(c.ID, c.Remove))
+		return c.Name, code, errors.Join(err, p.afterRun(c.ID, c.Remove))
 	}
-	return code, nil
+	return c.Name, code, nil
 }
 
 // afterRun cleans up what the bundle's hook has not: the runtime may have

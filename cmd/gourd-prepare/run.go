@@ -2,6 +2,8 @@ package main
 
 import (
 	"flag"
+	"fmt"
+	"io"
 
 	"github.com/gourd-oci/gourd/prepare"
 )
@@ -13,8 +15,8 @@ func runVerb() *verb {
 		name:     "run",
 		summary:  "Prepare a container and run it, all at once",
 		operands: "IMAGE [COMMAND…]",
-		more: "The exit code is the container's. A container without a name is removed when it has ended, one\n" +
-			"with a name is kept. Flags stand before IMAGE.",
+		more: "The exit code is the container's; of one that is detached the name is printed. A container without\n" +
+			"a name is removed when it has ended, one with a name is kept. Flags stand before IMAGE.",
 		example: "gourd prepare run -t oci:./debian:latest bash\ngourd prepare run --name web -d img:latest",
 		min:     1, max: -1, stop: true,
 		flags: func(fs *flag.FlagSet) {
@@ -32,8 +34,12 @@ func runVerb() *verb {
 			}
 			co.Config.Command = c.args[1:]
 			co.Remove = rm || len(co.Names) == 0 && !keep
-			c.code, err = c.p.Run(c.ctx, c.args[0], prepare.RunOptions{CreateOptions: co, Detach: detach})
-			return err
+			name, code, err := c.p.Run(c.ctx, c.args[0], prepare.RunOptions{CreateOptions: co, Detach: detach})
+			c.code = code
+			if err != nil || !detach || code != 0 {
+				return err
+			}
+			return c.print(map[string]string{"name": name}, func(w io.Writer) { fmt.Fprintln(w, name) })
 		},
 	}
 }
