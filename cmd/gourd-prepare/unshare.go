@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gourd-oci/gourd/prepare"
+	"github.com/gourd-oci/gourd/prepare/store"
 )
 
 func unshareVerb() *verb {
@@ -95,6 +97,13 @@ func enterUserNS(v *verb) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	// One process for each: an environment variable has room for two thousand.
+	seen := map[store.File]bool{}
+	roots = slices.DeleteFunc(roots, func(r prepare.Root) bool {
+		was := seen[r.File]
+		seen[r.File] = true
+		return was
+	})
 	outside, err := json.Marshal(roots)
 	if err != nil {
 		return 0, err
