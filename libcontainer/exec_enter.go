@@ -14,6 +14,7 @@ import (
 
 	"github.com/gourd-oci/gourd/cgroups"
 	"github.com/gourd-oci/gourd/cgroups/systemd"
+	"github.com/gourd-oci/gourd/internal/linux"
 	"github.com/gourd-oci/gourd/internal/trace"
 	"github.com/gourd-oci/gourd/libcontainer/initproc"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
@@ -42,7 +43,7 @@ func (c *Container) openExecFiles(o *ExecOptions, p *plan.ExecPlan, tty *relay) 
 		f.console, tty.inits = tty.inits, nil
 	case p.Exec.Terminal:
 		var err error
-		if f.console, err = connect(o.ConsoleSocket); err != nil {
+		if f.console, err = linux.DialUnix(o.ConsoleSocket); err != nil {
 			return f, fmt.Errorf("--console-socket %s: %w", o.ConsoleSocket, err)
 		}
 	}

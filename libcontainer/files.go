@@ -1,12 +1,12 @@
 package libcontainer
 
 import (
-	"errors"
 	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gourd-oci/gourd/internal/linux"
 	"github.com/gourd-oci/gourd/internal/trace"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
 	"github.com/gourd-oci/gourd/libcontainer/protocol"
@@ -47,7 +47,7 @@ func openFiles(o *CreateOptions, p *plan.Plan, dir *state.Dir, take func() (*os.
 	var err error
 	switch {
 	case o.ConsoleSocket != "":
-		if f.console, err = connect(o.ConsoleSocket); err != nil {
+		if f.console, err = linux.DialUnix(o.ConsoleSocket); err != nil {
 			return f, fmt.Errorf("--console-socket %s: %w", o.ConsoleSocket, err)
 		}
 	case p.Terminal:
@@ -122,20 +122,4 @@ func openNamespace(j *plan.Join) (int, error) {
 		return -1, fmt.Errorf("%s: %s is not a namespace", j.From, j.Path)
 	}
 	return -1, fmt.Errorf("%s: %s is a namespace of another type", j.From, j.Path)
-}
-
-// connect returns a connection to the unix socket at path.
-func connect(path string) (*os.File, error) {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != nil {
-		unix.Close(fd)
-		if errors.Is(err, unix.EINVAL) && len(path) > 107 {
-			return nil, fmt.Errorf("the path is longer than a socket address: %w", err)
-		}
-		return nil, err
-	}
-	return os.NewFile(uintptr(fd), path), nil
 }

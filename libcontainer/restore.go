@@ -11,6 +11,7 @@ import (
 	"github.com/gourd-oci/gourd/cgroups"
 	"github.com/gourd-oci/gourd/criu"
 	"github.com/gourd-oci/gourd/internal/cleanup"
+	"github.com/gourd-oci/gourd/internal/linux"
 	"github.com/gourd-oci/gourd/libcontainer/initproc"
 	"github.com/gourd-oci/gourd/libcontainer/netdevices"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
@@ -210,7 +211,7 @@ func (r *restoration) open(take func() (*os.File, error)) (err error) {
 	}
 	switch {
 	case o.ConsoleSocket != "":
-		if r.console, err = connect(o.ConsoleSocket); err != nil {
+		if r.console, err = linux.DialUnix(o.ConsoleSocket); err != nil {
 			return fmt.Errorf("--console-socket %s: %w", o.ConsoleSocket, err)
 		}
 	case r.plan.Terminal:

@@ -40,7 +40,7 @@ func announce(pidFile, pidfdSocket string) (_ *announcement, err error) {
 		}
 	}()
 	if pidfdSocket != "" {
-		if a.socket, err = connect(pidfdSocket); err != nil {
+		if a.socket, err = linux.DialUnix(pidfdSocket); err != nil {
 			return nil, a.aboutSocket(err)
 		}
 	}

@@ -11,6 +11,8 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/internal/linux"
 )
 
 // longDir returns a directory whose path no socket address can hold.
@@ -86,6 +88,26 @@ func TestDialListenerErrors(t *testing.T) {
 		l.Close()
 		if _, err := DialListener(path); !errors.Is(err, unix.ECONNREFUSED) {
 			t.Errorf("nobody listens: %v", err)
+		}
+	})
+	t.Run("full", func(t *testing.T) {
+		dir := t.TempDir()
+		l, err := linux.ListenUnix(dir, "agent", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		path := filepath.Join(dir, "agent")
+		first, err := DialListener(path) // the queue holds one more than it is told
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer first.Close()
+		if flags, err := unix.FcntlInt(first.Fd(), unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK != 0 {
+			t.Errorf("flags %#x, %v, want a blocking socket", flags, err)
+		}
+		if _, err := DialListener(path); !errors.Is(err, unix.EAGAIN) || !strings.Contains(err.Error(), path) {
+			t.Errorf("the queue is full: %v", err)
 		}
 	})
 }

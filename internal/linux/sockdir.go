@@ -55,6 +55,32 @@ func ConnectUnix(dir, name string) (*os.File, error) {
 	return os.NewFile(uintptr(fd), path), nil
 }
 
+// DialUnix connects a stream socket to path, where a program of somebody else's
+// listens. Connect would wait for ever if that has stopped accepting: a full
+// backlog is an error instead (EAGAIN). path may be longer than a socket
+// address. The socket is blocking and close-on-exec.
+func DialUnix(path string) (*os.File, error) {
+	fd, err := withAddress(filepath.Dir(path), filepath.Base(path), func(fd int, sa *unix.SockaddrUnix) error {
+		if err := unix.SetNonblock(fd, true); err != nil {
+			return err
+		}
+		switch err := unix.Connect(fd, sa); err {
+		case nil:
+			return unix.SetNonblock(fd, false)
+		case unix.EAGAIN:
+			return Worded(unix.EAGAIN, "its queue of connections is full: whoever listens there does not accept them")
+		case unix.ENOENT:
+			return Worded(unix.ENOENT, "there is no such socket")
+		default:
+			return err
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
 // withAddress makes a socket and calls f with it and with an address that
 // leads to dir/name: the path itself, or where that is too long the way
 // through /proc/self/fd and an fd of dir.

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/gourd-oci/gourd/internal/linux"
 	"github.com/gourd-oci/gourd/tests/world"
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
@@ -17,12 +18,18 @@ import (
 // of a console, or a pidfd.
 type fdSocket struct {
 	listener      *net.UnixListener
-	world.Console // what came, once it has come
+	full          *os.File // listens and never accepts
+	path          string   // of full
+	world.Console          // what came, once it has come
 }
 
 func (s *fdSocket) close() {
 	if s.listener != nil { // a terminal has none
 		s.listener.Close()
+	}
+	if s.full != nil {
+		s.full.Close()
+		os.Remove(s.path)
 	}
 	if s.File != nil {
 		s.File.Close()
@@ -70,7 +77,8 @@ func (s *fdSocket) receive() (*os.File, error) {
 }
 
 // cmdSocket is "socket NAME": listens on $WORK/NAME.sock for an fd; "socket
-// close NAME" ends that.
+// full NAME": listens there and accepts nothing, and its queue is full; "socket
+// close NAME" ends either.
 func cmdSocket(ts *testscript.TestScript, neg bool, args []string) {
 	d := driverOf(ts)
 	switch {
@@ -79,11 +87,19 @@ func cmdSocket(ts *testscript.TestScript, neg bool, args []string) {
 		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 		ts.Check(err)
 		d.sockets[args[0]] = &fdSocket{listener: l}
+	case !neg && len(args) == 2 && args[0] == "full":
+		path := filepath.Join(d.work, args[1]+".sock")
+		l, err := linux.ListenUnix(d.work, args[1]+".sock", 0)
+		ts.Check(err)
+		conn, err := linux.DialUnix(path)
+		ts.Check(err)
+		conn.Close() // it stays in the queue, of one
+		d.sockets[args[1]] = &fdSocket{full: l, path: path}
 	case !neg && len(args) == 2 && args[0] == "close":
 		socketOf(ts, args[1]).close()
 		delete(d.sockets, args[1])
 	default:
-		ts.Fatalf("usage: socket [close] NAME")
+		ts.Fatalf("usage: socket [full|close] NAME")
 	}
 }
 
