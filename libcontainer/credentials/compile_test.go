@@ -90,7 +90,7 @@ func TestCompileDefects(t *testing.T) {
 		{"groups where setgroups is denied", func(p *specs.Process, _ *specs.Spec, e *Env) {
 			e.SetgroupsDenied = true
 			p.User.AdditionalGids = []uint32{0}
-		}, []string{"process.user.additionalGids: the user namespace"}},
+		}, []string{"process.user.additionalGids: setgroups(2) is denied in the user namespace"}},
 		{"no groups where setgroups is denied", func(_ *specs.Process, _ *specs.Spec, e *Env) { e.SetgroupsDenied = true }, nil},
 		{"rlimits", func(p *specs.Process, _ *specs.Spec, _ *Env) {
 			p.Rlimits = []specs.POSIXRlimit{

@@ -41,7 +41,7 @@ type Env struct {
 	// Root is whether the runtime is root: what the process may not do to itself
 	// in its user namespace the runtime then does from outside.
 	Root bool
-	// SetgroupsDenied is whether the new user namespace is made with
+	// SetgroupsDenied is whether the process's user namespace is known to have
 	// "deny" in /proc/PID/setgroups (user_namespaces(7)).
 	SetgroupsDenied bool
 	// HasSeccomp is whether a seccomp filter is loaded before the execve.
@@ -64,7 +64,7 @@ type Plan struct {
 	UID, GID        uint32
 	Groups          []uint32 // the supplementary groups, exactly
 	UserNS          bool     // the process is in another user namespace than gourd
-	SetgroupsDenied bool     // that namespace has no setgroups(2)
+	SetgroupsDenied bool     // its user namespace has no setgroups(2)
 	Umask           uint32
 
 	Capabilities    Capabilities

@@ -43,7 +43,7 @@ func checkUser(u specs.User, s *specs.Spec, e Env, d *defect.List) {
 		check(fmt.Sprintf("process.user.additionalGids[%d]", i), g, "gid", gids)
 	}
 	if e.SetgroupsDenied && len(u.AdditionalGids) > 0 {
-		d.Add("process.user.additionalGids", "the user namespace has to be made without setgroups(2), so there can be none")
+		d.Add("process.user.additionalGids", "setgroups(2) is denied in the user namespace (user_namespaces(7)), so there can be none")
 	}
 }
 
@@ -82,6 +82,9 @@ func (p *Plan) setGroups() error {
 	if err == unix.EPERM && p.UserNS && len(p.Groups) == 0 {
 		// In a user namespace init has CAP_SETGID, so the namespace denies it.
 		return nil
+	}
+	if err == unix.EPERM && p.UserNS {
+		err = linux.Worded(unix.EPERM, "setgroups(2) is denied in the user namespace (user_namespaces(7))")
 	}
 	if err != nil {
 		return fmt.Errorf("process.user.additionalGids: set groups %d: %w", p.Groups, explainUnmapped(err))

@@ -4,6 +4,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -24,6 +25,10 @@ type Facts struct {
 	// namespace, as far as its id map tells: there the map is the identity
 	// over all ids.
 	InitialUserNS bool
+	// SetgroupsDenied is whether this process's user namespace was made without
+	// setgroups(2), as unshare -r and an ordinary user make it; those made in it
+	// inherit that (user_namespaces(7)).
+	SetgroupsDenied bool
 	// Bounding is the capability bounding set, bit n for capability n.
 	Bounding uint64
 	// LastCap is the number of the last capability that the kernel knows.
@@ -34,7 +39,7 @@ type Facts struct {
 	Landlock int
 }
 
-// Probe reads the facts. It costs three small files of /proc and two of /sys.
+// Probe reads the facts. It costs a few small files of /proc and two of /sys.
 func Probe() (*Facts, error) {
 	defer trace.Begin("look at the host").End()
 	f := &Facts{EUID: os.Geteuid(), LastCap: -1}
@@ -43,6 +48,13 @@ func Probe() (*Facts, error) {
 		return nil, fmt.Errorf("probe the user namespace: %w", err)
 	}
 	f.InitialUserNS = isIdentity(string(uidMap))
+	if !f.InitialUserNS {
+		groups, err := linux.ReadFile("/proc/self/setgroups")
+		if err != nil && !errors.Is(err, unix.ENOENT) { // there is none before Linux 3.19
+			return nil, fmt.Errorf("probe the user namespace: %w", err)
+		}
+		f.SetgroupsDenied = strings.HasPrefix(string(groups), "deny")
+	}
 	for c := range 64 {
 		in, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(c), 0, 0, 0)
 		if err != nil {

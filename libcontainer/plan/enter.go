@@ -85,6 +85,12 @@ func compileEnter(s *specs.Spec, facts *host.Facts, d *defect.List) Enter {
 	return e
 }
 
+// noSetgroups is whether the container's user namespace has no setgroups(2). Of
+// one that is joined, or whose maps newgidmap writes, only the kernel knows.
+func (e *Enter) noSetgroups(facts *host.Facts) bool {
+	return e.DenySetgroups || facts.SetgroupsDenied && e.Joins(unix.CLONE_NEWUSER) == nil
+}
+
 // oneID is whether only one id is mapped: that it is the user's own, the kernel
 // sees to.
 func oneID(m []nsenter.IDMap) bool { return len(m) == 1 && m[0].Size == 1 }

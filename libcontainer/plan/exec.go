@@ -29,7 +29,7 @@ type ForExec struct {
 	NewUserNS    bool          // its user namespace was made for it, with these mappings
 	UIDMappings  []specs.LinuxIDMapping
 	GIDMappings  []specs.LinuxIDMapping
-	NoSetgroups  bool // that namespace was made without setgroups(2)
+	NoSetgroups  bool // its user namespace was made without setgroups(2)
 	Chroot       bool // its root is not that of its mount namespace
 	NoNewKeyring bool
 	Personality  *specs.LinuxPersonality
@@ -60,8 +60,8 @@ func forExec(s *specs.Spec, e *Enter, in *Init, o *Options) ForExec {
 		NewUserNS:    e.New&unix.CLONE_NEWUSER != 0,
 		UIDMappings:  s.Linux.UIDMappings,
 		GIDMappings:  s.Linux.GIDMappings,
-		NoSetgroups:  e.DenySetgroups,
 		Chroot:       in.Rootfs.Shared,
+		NoSetgroups:  in.Credentials.SetgroupsDenied,
 		NoNewKeyring: o.NoNewKeyring,
 		Personality:  s.Linux.Personality,
 		MemoryPolicy: s.Linux.MemoryPolicy,

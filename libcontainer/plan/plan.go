@@ -313,7 +313,7 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 		AppArmor:        facts.AppArmor,
 		SELinux:         facts.SELinux,
 		NewUserNS:       newUser,
-		SetgroupsDenied: p.Enter.DenySetgroups,
+		SetgroupsDenied: p.Enter.noSetgroups(facts),
 		JoinedUserNS:    p.Enter.Joins(unix.CLONE_NEWUSER) != nil,
 		Root:            facts.EUID == 0,
 		HasSeccomp:      in.Seccomp != nil,

@@ -175,6 +175,26 @@ func TestCompileEnter(t *testing.T) {
 	}
 }
 
+func TestNoSetgroups(t *testing.T) {
+	join := []Join{{Flag: unix.CLONE_NEWUSER, Path: "/proc/1/ns/user"}}
+	for _, tt := range []struct {
+		name   string
+		enter  Enter
+		denied bool // where gourd is
+		want   bool
+	}{
+		{"it is allowed", Enter{New: unix.CLONE_NEWUSER}, false, false},
+		{"an ordinary user's", Enter{New: unix.CLONE_NEWUSER, DenySetgroups: true}, false, true},
+		{"gourd's own", Enter{}, true, true},
+		{"made in gourd's", Enter{New: unix.CLONE_NEWUSER}, true, true},
+		{"another's", Enter{Join: join}, true, false},
+	} {
+		if got := tt.enter.noSetgroups(&host.Facts{SetgroupsDenied: tt.denied}); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestStateJSON(t *testing.T) {
 	s := State{OCIVersion: "1.3.0", ID: "c1", Bundle: "/b", Annotations: []Annotation{{"k", "v"}}}
 	const want = `{"ociVersion":"1.3.0","id":"c1","status":"creating","pid":7,"bundle":"/b","annotations":{"k":"v"}}`
