@@ -228,6 +228,7 @@ func compile(o *CreateOptions, foreground bool) (*plan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
+	askSELinux(facts, b.Spec)
 	po := plan.Options{
 		ID: o.ID, NoPivot: o.NoPivot, NoNewKeyring: o.NoNewKeyring, CgroupManager: o.CgroupManager,
 		PreserveFDs: o.PreserveFDs, ListenFDs: o.ListenFDs, Rootless: o.Rootless, Strict: o.Strict,

@@ -143,6 +143,7 @@ func (c *Container) compileExec(o *ExecOptions, log *slog.Logger) (*plan.ExecPla
 	if err != nil {
 		return nil, err
 	}
+	facts.AskSELinux(process.SelinuxLabel)
 	p, err := k.BuildExec(process, facts, plan.ExecOptions{
 		PreserveFDs: o.PreserveFDs,
 		Await:       process.Terminal && o.ConsoleSocket == "",
@@ -249,7 +250,7 @@ func (c *Container) startExec(o *ExecOptions, p *plan.ExecPlan, tty *relay, log 
 	}
 	f.closeAgent()
 	if err := serveExec(f.conn, p, child, tty, log); err != nil {
-		return nil, c.explain(err)
+		return nil, c.explainExec(err, cred)
 	}
 	return child, told.tell(child)
 }

@@ -46,7 +46,7 @@ func (c *Container) release(log *slog.Logger) error {
 		return fmt.Errorf("start container %q: %w", c.rec.ID, err)
 	}
 	if err := gate.Wait(); err != nil {
-		err = fmt.Errorf("start container %q: %w", c.rec.ID, c.explain(err))
+		err = fmt.Errorf("start container %q: %w", c.rec.ID, c.explainStart(err))
 		var failure *notify.Error
 		if errors.As(err, &failure) && failure.Step == notify.StepHooks {
 			return c.giveUp(err, log)

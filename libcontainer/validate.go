@@ -61,6 +61,7 @@ func Validate(o CreateOptions, p doctor.Program) (*Validation, error) {
 		return nil, err
 	}
 
+	askSELinux(facts, b.Spec)
 	po.CgroupRoot, po.CgroupOwn, po.Rootless = "", "", o.Rootless
 	if o.CgroupManager != "disabled" {
 		if po.CgroupRoot, po.CgroupOwn, err = cgroups.Find(); err != nil {

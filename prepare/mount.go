@@ -78,7 +78,7 @@ func (p *Preparer) mount(c *store.Container, by *store.Process) (err error) {
 		return fmt.Errorf("%w, though its root filesystem was unmounted here: process %d; stop it first", ErrRunning, pid)
 	}
 	if c.MountLabel != "" {
-		if err := needSELinux(); err != nil {
+		if err := needSELinux(c.MountLabel); err != nil {
 			return fmt.Errorf("mount label %q: %w", c.MountLabel, err)
 		}
 	}
@@ -113,11 +113,14 @@ func (p *Preparer) count(c *store.Container, m store.Mounts, by *store.Process) 
 	return p.Store.WriteMounts(c.ID, m)
 }
 
-// needSELinux tells whether this kernel can give mounts a label.
-func needSELinux() error {
+// needSELinux tells whether this kernel can give mounts the label.
+func needSELinux(label string) error {
 	data, err := os.ReadFile("/proc/filesystems")
 	if err == nil && !strings.Contains(string(data), "selinuxfs") {
-		err = errors.New("this kernel has no SELinux; set the empty label")
+		return errors.New("this kernel has no SELinux; set the empty label")
+	}
+	if err == nil && linux.UnknownContext(label) {
+		return errors.New("it is no context of the SELinux policy that is loaded")
 	}
 	return err
 }

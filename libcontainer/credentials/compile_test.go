@@ -144,6 +144,10 @@ func TestCompileDefects(t *testing.T) {
 			e.AppArmor, e.SELinux = true, true
 			p.ApparmorProfile, p.SelinuxLabel = "a\nb", "a\x00"
 		}, []string{"process.apparmorProfile: ", "process.selinuxLabel: "}},
+		{"a label that the policy does not have", func(p *specs.Process, _ *specs.Spec, e *Env) {
+			e.SELinux, e.UnknownLabels = true, []string{"a:b:c:s0"}
+			p.SelinuxLabel = "a:b:c:s0"
+		}, []string{`process.selinuxLabel: "a:b:c:s0" is no context of the SELinux policy`}},
 		{"seccomp without CAP_SYS_ADMIN", func(_ *specs.Process, _ *specs.Spec, e *Env) {
 			e.HasSeccomp = true
 			e.Bounding &^= 1 << unix.CAP_SYS_ADMIN

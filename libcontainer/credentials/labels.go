@@ -2,6 +2,7 @@ package credentials
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -30,6 +31,8 @@ func compileLabels(p *specs.Process, e Env, plan *Plan, d *defect.List) {
 			d.Add("process.selinuxLabel", "%q cannot be applied: SELinux is not enabled on this host", label)
 		case strings.IndexByte(label, 0) >= 0:
 			d.Add("process.selinuxLabel", "%q has a NUL byte in it", label)
+		case slices.Contains(e.UnknownLabels, label):
+			d.Add("process.selinuxLabel", "%q is no context of the SELinux policy that is loaded", label)
 		default:
 			plan.SELinuxLabel = label
 		}

@@ -35,6 +35,8 @@ type Env struct {
 	LastCap int
 	// AppArmor and SELinux are whether the host has that LSM enabled.
 	AppArmor, SELinux bool
+	// UnknownLabels are labels that SELinux's policy does not have.
+	UnknownLabels []string
 	// NewUserNS and JoinedUserNS are whether the container's user namespace is
 	// made for it, or an existing one that it joins.
 	NewUserNS, JoinedUserNS bool

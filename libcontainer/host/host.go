@@ -35,6 +35,8 @@ type Facts struct {
 	LastCap int
 	// AppArmor and SELinux are whether that LSM is enabled.
 	AppArmor, SELinux bool
+	// UnknownContexts are what AskSELinux has found.
+	UnknownContexts []string
 	// Landlock is the version of its interface; 0 without it.
 	Landlock int
 }
@@ -66,7 +68,7 @@ func Probe() (*Facts, error) {
 	enabled, err := linux.ReadFile("/sys/module/apparmor/parameters/enabled")
 	f.AppArmor = err == nil && strings.HasPrefix(string(enabled), "Y")
 	var st unix.Statfs_t
-	f.SELinux = unix.Statfs("/sys/fs/selinux", &st) == nil && uint32(st.Type) == unix.SELINUX_MAGIC
+	f.SELinux = unix.Statfs(linux.SELinuxDir, &st) == nil && uint32(st.Type) == unix.SELINUX_MAGIC
 	f.Landlock = linux.LandlockABI()
 	return f, nil
 }

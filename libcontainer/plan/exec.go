@@ -180,6 +180,7 @@ func (k *ForExec) BuildExec(process *specs.Process, facts *host.Facts, o ExecOpt
 			LastCap:         facts.LastCap,
 			AppArmor:        facts.AppArmor,
 			SELinux:         facts.SELinux,
+			UnknownLabels:   facts.UnknownContexts,
 			NewUserNS:       k.NewUserNS,
 			Root:            facts.EUID == 0,
 			JoinedUserNS:    !k.NewUserNS && k.Namespaces&unix.CLONE_NEWUSER != 0,

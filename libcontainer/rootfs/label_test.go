@@ -17,7 +17,7 @@ func TestMountLabel(t *testing.T) {
 		Root: &specs.Root{Path: "/r"},
 		Linux: &specs.Linux{
 			MountLabel: label,
-			Namespaces: []specs.LinuxNamespace{{Type: specs.MountNamespace}, {Type: specs.CgroupNamespace}},
+			Namespaces: []specs.LinuxNamespace{{Type: specs.MountNamespace}, {Type: specs.CgroupNamespace}, {Type: specs.IPCNamespace}},
 		},
 		Mounts: []specs.Mount{
 			{Destination: "/proc", Type: "proc"},
@@ -43,6 +43,9 @@ func TestMountLabel(t *testing.T) {
 				got += param.Value
 			}
 		}
+		if wantRoot := m.Type == "mqueue"; (m.RootLabel == label) != wantRoot || (m.RootLabel != "") != wantRoot {
+			t.Errorf("the root of %s has the context %q", m.Destination, m.RootLabel)
+		}
 		if got != want[m.Destination] {
 			t.Errorf("%s has the context %q, want %q", m.Destination, got, want[m.Destination])
 		}
@@ -54,7 +57,11 @@ func TestMountLabel(t *testing.T) {
 		t.Errorf("for mount(2): %s", got)
 	}
 
-	s.Linux.MountLabel = `a"b`
+	unknown := Env{SELinux: true, HostUserNS: true, NewCgroupNS: true, UnknownLabels: []string{label}}
+	if Compile(s, unknown, &d); len(d) != 1 || d[0].Path != "linux.mountLabel" || !strings.Contains(d[0].Problem, "is no context") {
+		t.Errorf("a label that the policy does not have: %v", d)
+	}
+	s.Linux.MountLabel, d = `a"b`, nil
 	if Compile(s, Env{SELinux: true, HostUserNS: true, NewCgroupNS: true}, &d); d.Err() == nil {
 		t.Error("a label with a quotation mark was taken")
 	}

@@ -133,6 +133,11 @@ func (r *Root) filesystem(i int, m *Mount) error {
 			unix.Close(fd)
 		}
 	}()
+	if m.RootLabel != "" {
+		if err := labelRoot(fd, m.RootLabel); err != nil {
+			return err
+		}
+	}
 	if m.CopyUp {
 		if err := copyUp(target, fd); err != nil {
 			return fmt.Errorf("tmpcopyup: %w", err)

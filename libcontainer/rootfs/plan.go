@@ -18,6 +18,7 @@ package rootfs
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -35,6 +36,8 @@ type Env struct {
 	NewUserNS  bool   // the container has a user namespace of its own, made or joined
 	HostUserNS bool   // gourd itself runs in the initial user namespace
 	SELinux    bool   // that LSM is enabled
+	// UnknownLabels are labels that its policy does not have.
+	UnknownLabels []string
 	// ForeignNetwork is whether the network namespace may be another user
 	// namespace's than the container's own: it is not made with that.
 	ForeignNetwork bool
@@ -127,11 +130,12 @@ type Mount struct {
 	Legacy      bool
 	LegacyFlags uint64
 
-	NoSymlinks bool // the destination must be reached through real directories
-	ProcSource bool // the source must be the root of a procfs
-	SysSource  bool // the source must be on a sysfs
-	CopyUp     bool // tmpcopyup
-	OwnMode    bool // tmpfs: mode is given, do not take that of the destination
+	RootLabel  string // the SELinux context of the root directory; "": as the filesystem has it
+	NoSymlinks bool   // the destination must be reached through real directories
+	ProcSource bool   // the source must be the root of a procfs
+	SysSource  bool   // the source must be on a sysfs
+	CopyUp     bool   // tmpcopyup
+	OwnMode    bool   // tmpfs: mode is given, do not take that of the destination
 	IDMap      *IDMap
 	Fallback   string // host directory to bind when the kernel refuses Type
 }
@@ -188,8 +192,9 @@ func Compile(s *specs.Spec, e Env, d *defect.List) Plan {
 	}
 	p.Propagation = compilePropagation(l.RootfsPropagation, d)
 	p.MountLabel = compileLabel(l, &e, d)
+	ownIPC := slices.ContainsFunc(l.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == specs.IPCNamespace })
 	for i := range p.Mounts {
-		p.Mounts[i].label(p.MountLabel)
+		p.Mounts[i].label(p.MountLabel, ownIPC)
 	}
 	p.Devices = compileDevices(l.Devices, d)
 	p.MaskedPaths = compilePaths("linux.maskedPaths", l.MaskedPaths, d)
