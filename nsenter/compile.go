@@ -61,7 +61,8 @@ func (p *program) step(i int) *Step {
 //     that it owns what is made; with other namespaces to join and a user
 //     namespace to make, the joins come first, because afterwards there is no
 //     power over them. Only without such a conflict does the first clone make
-//     the namespaces.
+//     the namespaces; but for an ipc namespace beside a user namespace, whose
+//     root directory of mqueue is to be that root's.
 //  5. The cgroup namespace is rooted in the cgroup of the process that makes
 //     it, so it is made when the child is in its cgroup: with
 //     CLONE_INTO_CGROUP that is at the clone itself (cgroup_post_fork sees to
@@ -129,6 +130,10 @@ func (c *compiler) firstClone() {
 	now := c.left
 	if c.h.cgroupProcs >= 0 || c.r.BeforeUnshareCgroup != nil {
 		now &^= unix.CLONE_NEWCGROUP
+	}
+	if now&unix.CLONE_NEWUSER != 0 && c.r.mapsRoot() {
+		// Its mqueue belongs to who makes it: to root of the user namespace.
+		now &^= unix.CLONE_NEWIPC
 	}
 	if now&unix.CLONE_NEWTIME != 0 && (len(c.r.Offsets) != 0 || !c.h.clone3) {
 		// The pid namespace too: its init may not use CLONE_PARENT.

@@ -67,6 +67,8 @@ func TestCompileOrder(t *testing.T) {
 			"clone the child in new cgroup, pid and mount namespaces, in its cgroup\n" + begin + end},
 		{"a user namespace", Request{New: unix.CLONE_NEWUSER | unix.CLONE_NEWPID, UIDMaps: rootMaps, GIDMaps: rootMaps}, plain,
 			"clone the child in new pid and user namespaces\n" + begin + wait + root + end},
+		{"a user and an ipc namespace", Request{New: unix.CLONE_NEWUSER | unix.CLONE_NEWIPC | unix.CLONE_NEWPID, UIDMaps: rootMaps, GIDMaps: rootMaps}, plain,
+			"clone the child in new pid and user namespaces\n" + begin + wait + root + "make a new ipc namespace\n" + end},
 		{"setgroups denied", Request{New: unix.CLONE_NEWUSER, UIDMaps: rootMaps, DenySetgroups: true}, plain,
 			"clone the child in a new user namespace\n" + begin + wait + strings.TrimPrefix(root, "drop the supplementary groups\n") + end},
 		{"no root in it", Request{New: unix.CLONE_NEWUSER, UIDMaps: []IDMap{{1, 1, 1}}}, plain,
