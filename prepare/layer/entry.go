@@ -150,6 +150,9 @@ func takenXattrs(h *tar.Header, drop func(what string)) (map[string]string, erro
 		case OverlayXattr(key):
 			drop("extended attribute " + key + ", which is overlayfs's own")
 			continue
+		case key == selinuxLabel:
+			drop("extended attribute " + key + ", which is the host's to give")
+			continue
 		case key != aclAccess && key != aclDefault && kind != "user" && kind != "trusted" && kind != "security":
 			drop("extended attribute " + key + ", which Linux does not know")
 			continue

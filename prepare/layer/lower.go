@@ -141,8 +141,13 @@ func (l *lower) header(name string) (*tar.Header, error) {
 	return h, nil
 }
 
+// selinuxLabel is the attribute that holds a file's SELinux label. It belongs to the
+// host, whose policy has it, and to no image.
+const selinuxLabel = "security.selinux"
+
 // Xattrs returns the extended attributes of an open file, which may be O_PATH
-// but no symlink.
+// but no symlink. On a host with SELinux every file has a label, which is left
+// out.
 func Xattrs(fd int) (map[string]string, error) {
 	return readXattrs(fmt.Sprintf("/proc/self/fd/%d", fd), unix.Listxattr, unix.Getxattr)
 }
@@ -166,7 +171,7 @@ func readXattrs(p string, listxattr func(string, []byte) (int, error), getxattr 
 	}
 	attrs := map[string]string{}
 	for _, key := range strings.Split(strings.TrimSuffix(string(list[:size]), "\x00"), "\x00") {
-		if key == "" {
+		if key == "" || key == selinuxLabel {
 			continue
 		}
 		value := make([]byte, 64<<10)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 )
 
 // makeTar makes a tar; what is missing of a header is filled in.
@@ -173,6 +174,52 @@ func TestOverlayAttributesAreNotTaken(t *testing.T) {
 	if attrs, err := Xattrs(int(f.Fd())); err != nil || len(attrs) != 0 {
 		t.Errorf("attributes %v, %v", attrs, err)
 	}
+}
+
+// An SELinux label is not an image's: neither is one taken, nor is the host's put
+// into a layer.
+func TestLabelsAreNotTaken(t *testing.T) {
+	h := tar.Header{Name: "x", Format: tar.FormatPAX, PAXRecords: map[string]string{
+		"SCHILY.xattr.security.selinux": "system_u:object_r:etc_t:s0", "SCHILY.xattr.user.a": "b",
+	}}
+	root, sum, err := unpackInto(t, makeTar(t, h), Options{Base: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(sum.Dropped) != 1 || sum.Dropped["extended attribute security.selinux, which is the host's to give"] != 1 {
+		t.Errorf("dropped: %v", sum.Dropped)
+	}
+	if _, err := unix.Lgetxattr(root+"/x", selinuxLabel, nil); err == nil && !selinuxEnabled() {
+		t.Error("the image's label was taken")
+	}
+	indexed, err := Index(bytes.NewReader(makeTar(t, h)), io.Discard, io.Discard, Options{Base: true, Overlay: namespace()})
+	if err != nil || len(indexed.Dropped) != 1 {
+		t.Errorf("as an index: dropped %v, %v", indexed.Dropped, err)
+	}
+	if os.Geteuid() != 0 {
+		return
+	}
+	err = unix.Setxattr(root+"/x", selinuxLabel, []byte("system_u:object_r:unlabeled_t:s0"), 0)
+	if err == unix.EOPNOTSUPP || selinuxEnabled() && err != nil {
+		t.Skip("the filesystem takes no label")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(root + "/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if attrs, err := Xattrs(int(f.Fd())); err != nil || len(attrs) != 1 || attrs["user.a"] != "b" {
+		t.Errorf("attributes %v, %v", attrs, err)
+	}
+}
+
+// selinuxEnabled is whether the kernel gives every file a label.
+func selinuxEnabled() bool {
+	_, err := os.Stat("/sys/fs/selinux/enforce")
+	return err == nil
 }
 
 func TestLayersThatNeedOthers(t *testing.T) {
