@@ -99,7 +99,7 @@ test-vm: build ## in a virtual machine: what only it can show (cgroup v2 control
 	tests/vm/install-deps
 	$(GO) run -tags $(TAGS) ./tests/vm --gourd bin/gourd
 
-test-vm-full: build deps ## every script in the virtual machine, in every way; the report goes to docs/results
+test-vm-full: build deps ## every script in the virtual machine, in every way, those of SELinux too; the report goes to docs/results
 	tests/vm/install-deps
 	$(GO) run -tags $(TAGS) ./tests/vm --full --gourd bin/gourd
 

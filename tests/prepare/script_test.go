@@ -43,6 +43,7 @@ func runScript(t *world.T, arg string) {
 			"prepare": cmdPrepare, "gourd": cmdGourd, "sametree": cmdSameTree, "json": cmdJSON, "bundle": cmdBundle,
 			"mounted": cmdMounted, "exits": cmdExits, "sh": cmdSh, "registry": cmdRegistry, "user": cmdUser,
 		},
+		Condition:           rt.Condition,
 		RequireExplicitExec: true,
 		Deadline:            world.Deadline(),
 	})
@@ -55,7 +56,7 @@ func run(ts *testscript.TestScript, neg bool, want int, name string, args ...str
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	cmd.Env = os.Environ()
-	for _, v := range []string{"STORE", "RUN", "IMAGES", "WORK", "RUNTIME", "PREPARE", "HOME", "REGISTRY", "OUT", "ERR", "B", "C", "E"} {
+	for _, v := range []string{"STORE", "RUN", "IMAGES", "WORK", "RUNTIME", "PREPARE", "HOME", "REGISTRY", "OUT", "ERR", "B", "C", "E", "L"} {
 		cmd.Env = append(cmd.Env, v+"="+ts.Getenv(v))
 	}
 	err := cmd.Run()

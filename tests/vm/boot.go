@@ -21,6 +21,7 @@ type boot struct {
 	machine machine
 	payload string // the second disk's image
 	accel   string // "tcg" or "kvm"
+	selinux bool   // SELinux instead of AppArmor
 	dir     string // for the console's log and QEMU's own files
 	limit   time.Duration
 }
@@ -40,7 +41,12 @@ func (e *errMachine) Error() string {
 func (e *errMachine) panicked() bool { return strings.Contains(e.console, "Kernel panic") }
 
 // console is the file that the machine's console is written to.
-func (b boot) console() string { return filepath.Join(b.dir, "console.log") }
+func (b boot) console() string {
+	if b.selinux {
+		return filepath.Join(b.dir, "console-selinux.log")
+	}
+	return filepath.Join(b.dir, "console.log")
+}
 
 // args is QEMU's command line. Both disks take writes, and lose them at the end.
 //
@@ -52,11 +58,15 @@ func (b boot) args() []string {
 	if b.accel == "kvm" {
 		cpu = []string{"-accel", "kvm", "-cpu", "host"}
 	}
+	words := "root=/dev/vda rw console=ttyS0 quiet loglevel=4 panic=-1 hugepages=16 systemd.show_status=1 systemd.log_color=0 TERM=dumb mitigations=off"
+	if b.selinux {
+		words += " security=selinux selinux=1"
+	}
 	return append(cpu,
 		"-smp", "2", "-m", "2048",
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-kernel", b.machine.kernel(), "-initrd", b.machine.initrd(),
-		"-append", "root=/dev/vda rw console=ttyS0 quiet loglevel=4 panic=-1 hugepages=16 systemd.show_status=1 systemd.log_color=0 TERM=dumb mitigations=off",
+		"-append", words,
 		"-drive", "if=virtio,format=raw,snapshot=on,file="+b.machine.disk(),
 		"-drive", "if=virtio,format=raw,snapshot=on,file="+b.payload,
 		"-serial", "file:"+b.console(),

@@ -4,6 +4,10 @@
 // tests on a second disk, boots, and brings their results back. With --host it
 // runs the same tests on this host instead.
 //
+// SELinux and AppArmor are not to be had together: the scripts that are for SELinux
+// have a second, short boot with --full, or if they are asked for, with a policy of
+// the tests' own (selinux.conf).
+//
 //	go run ./tests/vm            only the scripts marked [vm]: what no other machine shows
 //	go run ./tests/vm --full     every script, in every way (see world.Way)
 //	go run ./tests/vm --host     the same, here, without a machine

@@ -29,8 +29,13 @@ func guest() error {
 			lost = fmt.Errorf("write %s: %w", reportPort, err)
 		}
 	}
-	for _, line := range describe() {
+	lsm, err := enforceSELinux(payloadDir)
+	for _, line := range append(describe(), lsm...) {
 		emit(event{Step: aboutMachine, Output: line})
+	}
+	if err != nil {
+		emit(event{Step: aboutMachine, Error: err.Error(), Ended: true, Exit: -1})
+		return err
 	}
 	if err := settle(); err != nil {
 		emit(event{Step: aboutMachine, Output: "not settled: " + err.Error()})

@@ -38,7 +38,7 @@ func main() {
 	flag.BoolVar(&o.full, "full", false, "run every script, in every way, and not only those marked [vm]")
 	flag.BoolVar(&o.host, "host", false, "run every script on this host, without a machine")
 	flag.StringVar(&o.gourd, "gourd", "bin/gourd", "the runtime under test, a static binary")
-	flag.StringVar(&o.scripts, "scripts", "", "only these scripts, by name, separated by commas; \"systemd\", \"prepare\" and \"engines\" are those packages' tests, TestDocker/systemd/docker-run one of the last")
+	flag.StringVar(&o.scripts, "scripts", "", "only these scripts, by name, separated by commas (those of SELinux get a boot with it); \"systemd\", \"prepare\" and \"engines\" are those packages' tests, TestDocker/systemd/docker-run one of the last")
 	flag.StringVar(&o.ways, "ways", "root", "with --scripts, how they are run: root, userns, rootless, separated by commas")
 	flag.StringVar(&o.accel, "accel", "tcg", "QEMU's accelerator: tcg (software) or kvm")
 	flag.IntVar(&o.minutes, "minutes", 0, "how long all may take before the machine is taken for hung (default 30, with --full 300)")
@@ -143,7 +143,7 @@ func check(o options) error {
 	if runtime.GOARCH != "amd64" {
 		return errors.New("the machine is for amd64 only; with cgroup v2, make test-host runs the same tests here")
 	}
-	return needs("qemu-system-x86_64", "mmdebstrap", "mke2fs", "umoci", "skopeo")
+	return needs("qemu-system-x86_64", "mmdebstrap", "mke2fs", "checkpolicy", "umoci", "skopeo")
 }
 
 // choose decides which scripts run and how, and puts into the report what is
@@ -168,7 +168,10 @@ func choose(o options, all scripts, payload string, r *report) ([]string, plan) 
 		r.title = "The tests that need the virtual machine"
 	}
 	names := all.marked
-	if o.full || o.host {
+	switch {
+	case o.host: // it has SELinux or not
+		names = slices.Concat(all.all(), all.selinux)
+	case o.full:
 		names = all.all()
 	}
 	if o.scripts != "" {
@@ -202,11 +205,19 @@ func choose(o options, all scripts, payload string, r *report) ([]string, plan) 
 				pl.Steps = append(pl.Steps, userEngineStep(payload, pattern, o.minutes, env...))
 			}
 		}
-		for _, w := range ways() {
-			if len(names) > 0 && slices.Contains(strings.Split(o.ways, ","), w.name) {
+		asked := slices.DeleteFunc(ways(), func(w way) bool { return !slices.Contains(strings.Split(o.ways, ","), w.name) })
+		var confined []string
+		if !o.host {
+			confined = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !slices.Contains(all.selinux, n) })
+			names = slices.DeleteFunc(names, func(n string) bool { return slices.Contains(all.selinux, n) })
+		}
+		for _, w := range asked {
+			if len(names) > 0 {
 				pl.Steps = append(pl.Steps, w.run(payload, names, o.minutes, env...))
 			}
 		}
+		pl.Steps = append(pl.Steps, selinuxSteps(payload, confined, asked, o.minutes, env...)...)
+		names = append(names, confined...)
 		r.left = append(r.left, fmt.Sprintf("all but the %d scripts that were asked for", len(names)))
 		return names, pl
 	}
@@ -238,6 +249,12 @@ func choose(o options, all scripts, payload string, r *report) ([]string, plan) 
 		}
 		pl.Steps = append(pl.Steps, engineStep(payload, engines, min(more, o.minutes), env...),
 			userEngineStep(payload, engines, min(more, o.minutes), env...))
+		if o.full {
+			pl.Steps = append(pl.Steps, selinuxSteps(payload, all.selinux, ways(), o.minutes, env...)...)
+		} else if len(all.selinux) > 0 {
+			r.left = append(r.left, fmt.Sprintf("%d scripts that have a boot with SELinux for themselves (make test-vm-full): %s",
+				len(all.selinux), strings.Join(all.selinux, " ")))
+		}
 	}
 	return names, pl
 }
@@ -270,14 +287,34 @@ func runThere(o options, dir string, p payload, r *report) error {
 	if err != nil {
 		return err
 	}
-	image := filepath.Join(dir, "payload.img")
-	b := boot{machine: m, payload: image, accel: o.accel, dir: dir, limit: time.Duration(o.minutes) * time.Minute}
-	say("booting; the console's log is %s", b.console())
-	for n := 1; ; n++ {
-		if err := errors.Join(p.write(r.toRun()), os.RemoveAll(image)); err != nil {
+	b := boot{
+		machine: m, payload: filepath.Join(dir, "payload.img"), accel: o.accel, dir: dir,
+		limit: time.Duration(o.minutes) * time.Minute,
+	}
+	for _, b.selinux = range []bool{false, true} {
+		if len(r.toRun(b.selinux).Steps) == 0 {
+			continue
+		}
+		if err := b.runAll(p, r, say); err != nil || r.trouble != nil {
 			return err
 		}
-		if err := makeDisk(image, p.dir, 2000); err != nil {
+	}
+	return nil
+}
+
+// runAll boots the machine until all the steps that are for such a boot were run.
+func (b boot) runAll(p payload, r *report, say func(string, ...any)) error {
+	kind := "booting"
+	if b.selinux {
+		kind = "booting with SELinux"
+		r.machine = append(r.machine, "a second boot, for SELinux:")
+	}
+	say("%s; the console's log is %s", kind, b.console())
+	for n := 1; ; n++ {
+		if err := errors.Join(p.write(r.toRun(b.selinux)), os.RemoveAll(b.payload)); err != nil {
+			return err
+		}
+		if err := makeDisk(b.payload, p.dir, 2000); err != nil {
 			return err
 		}
 		r.trouble = b.run(taker(r))
@@ -288,7 +325,7 @@ func runThere(o options, dir string, p payload, r *report) error {
 		}
 		say("%v", r.trouble)
 		say("the machine's kernel panicked: what was not run to its end is run once more")
-		r.machine = []string{fmt.Sprintf("boot %d: before it, the machine's kernel panicked", n+1)}
+		r.machine = append(r.machine, fmt.Sprintf("%s again (%d): before it, the machine's kernel panicked", kind, n+1))
 	}
 }
 

@@ -41,6 +41,7 @@ func (p payload) pack(gourd string, pl plan) error {
 		os.CopyFS(filepath.Join(p.dir, "engines/testdata"), os.DirFS(filepath.Join(p.repo, "tests/engines/testdata"))),
 		p.build("build", "gourd-prepare", "./cmd/gourd-prepare"),
 		os.CopyFS(filepath.Join(p.dir, "prepare/testdata"), os.DirFS(filepath.Join(p.repo, "tests/prepare/testdata"))),
+		p.addPolicy(pl),
 		runTool("sh", filepath.Join(p.repo, "tests/prepare/testdata/images.sh"), filepath.Join(p.dir, "images"), ""),
 	)
 }

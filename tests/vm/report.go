@@ -28,12 +28,12 @@ func (r *report) failed() bool {
 	return false
 }
 
-// toRun is the plan of the steps that were not run to their end. What is known
-// of them is forgotten.
-func (r *report) toRun() plan {
+// toRun is the plan of the steps, of a boot with or without SELinux, that were
+// not run to their end. What is known of them is forgotten.
+func (r *report) toRun(selinux bool) plan {
 	var p plan
 	for _, s := range r.results {
-		if !s.end.Ended {
+		if !s.end.Ended && s.step.SELinux == selinux {
 			s.lines = nil
 			p.Steps = append(p.Steps, s.step)
 		}

@@ -20,6 +20,7 @@ type step struct {
 	Args    []string
 	Env     []string // added to the environment
 	Minutes int      // after which it is ended; go test's own limit is less
+	SELinux bool     // it wants a boot of the machine with SELinux, and not AppArmor
 }
 
 // A plan is what the machine is told to do: a file of the payload.

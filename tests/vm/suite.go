@@ -26,12 +26,16 @@ func (w way) run(payload string, names []string, minutes int, env ...string) ste
 	return scriptStep(w.step, payload, names, minutes, append([]string{"GOURD_TEST_WAY=" + w.name}, env...)...)
 }
 
-// scripts are the integration scripts, by name.
-type scripts struct{ marked, others []string }
+// scripts are the integration scripts, by name. Those of SELinux have a boot of
+// the machine for themselves.
+type scripts struct{ marked, others, selinux []string }
 
 // mark is how a script says that it is for a machine made for tests: a line
 // with that condition, most often "[!vm] skip".
 var mark = regexp.MustCompile(`(?m)^\[!?vm\]`)
+
+// selinuxMark is how a script says that it is for a machine with SELinux.
+var selinuxMark = regexp.MustCompile(`(?m)^\[!lsm:selinux\] skip`)
 
 // debianWord is how a script asks for a Debian root filesystem.
 var debianWord = regexp.MustCompile(`(?m)^(\[[^]]*\] )*(debian|podman) `)
@@ -52,7 +56,9 @@ func findScripts(dir string) (s scripts, err error) {
 			return s, err
 		}
 		name := strings.TrimSuffix(filepath.Base(f), ".txtar")
-		if mark.Match(text) {
+		if selinuxMark.Match(text) {
+			s.selinux = append(s.selinux, name)
+		} else if mark.Match(text) {
 			s.marked = append(s.marked, name)
 		} else {
 			s.others = append(s.others, name)
@@ -61,7 +67,7 @@ func findScripts(dir string) (s scripts, err error) {
 	return s, nil
 }
 
-// all returns every script.
+// all returns every script, but for those of SELinux.
 func (s scripts) all() []string {
 	all := slices.Concat(s.marked, s.others)
 	slices.Sort(all)
@@ -98,6 +104,31 @@ func scriptStep(name, payload string, names []string, minutes int, env ...string
 		}, env...),
 		Minutes: minutes,
 	}
+}
+
+// selinuxSteps are the steps of the boot with SELinux: the scripts that are for
+// it, in these ways, and under Debian's runc, which shows a wrong test; and that of
+// gourd-prepare.
+func selinuxSteps(payload string, names []string, ways []way, minutes int, env ...string) []step {
+	if len(names) == 0 {
+		return nil
+	}
+	var steps []step
+	for _, w := range ways {
+		s := w.run(payload, names, minutes, env...)
+		s.Name = "SELinux: " + s.Name
+		steps = append(steps, s)
+	}
+	oracle := scriptStep("SELinux: scripts under runc", payload, names, minutes, append([]string{"GOURD_RUNTIME=runc"}, env...)...)
+	steps = append(steps, oracle)
+	prepare := prepareStep(payload, minutes, env...)
+	prepare.Name = "SELinux: scripts of tests/prepare"
+	prepare.Args = testArgs("./prepare.test", "^TestScripts$/.*/^selinux$", minutes)
+	steps = append(steps, prepare)
+	for i := range steps {
+		steps[i].SELinux = true
+	}
+	return steps
 }
 
 // cgroupStep is the step that runs the tests of package cgroups: on most other

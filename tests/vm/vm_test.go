@@ -122,6 +122,7 @@ func TestFindScripts(t *testing.T) {
 		"half.txtar":    "bundle b\n[vm] runtime run --bundle b c\n",
 		"plain.txtar":   "bundle b # [vm]\n",
 		"debian.txtar":  "[gourd] debian b\n",
+		"labels.txtar":  "[!lsm:selinux] skip 'needs SELinux'\nbundle b\n",
 		"no-script.txt": "[!vm] skip\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
@@ -137,6 +138,9 @@ func TestFindScripts(t *testing.T) {
 	}
 	if want := []string{"debian", "plain"}; !slices.Equal(s.others, want) {
 		t.Errorf("others %q, want %q", s.others, want)
+	}
+	if want := []string{"labels"}; !slices.Equal(s.selinux, want) {
+		t.Errorf("with SELinux %q, want %q", s.selinux, want)
 	}
 	for _, tt := range []struct {
 		names []string
@@ -204,14 +208,58 @@ func TestChooseTellsWhatIsLeftOut(t *testing.T) {
 	}
 }
 
+// The scripts of SELinux have steps of their own, for a boot of their own, one of
+// which runs them under runc. On this host they are scripts as others are.
+func TestChooseSELinux(t *testing.T) {
+	all := scripts{marked: []string{"vm-a"}, others: []string{"b"}, selinux: []string{"labels"}}
+	for _, tt := range []struct {
+		name  string
+		o     options
+		steps []string // of the boot with SELinux
+	}{
+		{"marked", options{minutes: 9}, nil},
+		{"full", options{minutes: 9, full: true}, []string{"SELinux: scripts as root", "SELinux: scripts with a user namespace", "SELinux: scripts as an ordinary user", "SELinux: scripts under runc", "SELinux: scripts of tests/prepare"}},
+		{"asked for", options{minutes: 9, scripts: "b,labels", ways: "root"}, []string{"SELinux: scripts as root", "SELinux: scripts under runc", "SELinux: scripts of tests/prepare"}},
+		{"not asked for", options{minutes: 9, scripts: "b", ways: "root"}, nil},
+		{"host", options{minutes: 9, host: true}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var r report
+			_, pl := choose(tt.o, all, "/here", &r)
+			var steps []string
+			for _, s := range pl.Steps {
+				if s.SELinux {
+					steps = append(steps, s.Name)
+				}
+				if s.Dir != "integration" {
+					continue
+				}
+				if runs := strings.Contains(strings.Join(s.Args, " "), "labels"); runs != (s.SELinux || tt.o.host) {
+					t.Errorf("step %q, with SELinux %v: %q", s.Name, s.SELinux, s.Args)
+				}
+			}
+			if !slices.Equal(steps, tt.steps) {
+				t.Errorf("steps %q, want %q", steps, tt.steps)
+			}
+			if left := strings.Join(r.left, "\n"); tt.name == "marked" && !strings.Contains(left, "1 scripts that have a boot with SELinux") {
+				t.Errorf("left out: %s", left)
+			}
+		})
+	}
+}
+
 // After a panic only what had not ended is run again.
 func TestWhatIsRunAgain(t *testing.T) {
 	r := report{results: []*result{
 		{step: step{Name: "ended"}, lines: []string{"PASS"}, end: event{Ended: true}},
 		{step: step{Name: "half"}, lines: []string{"=== RUN"}},
 		{step: step{Name: "not begun"}},
+		{step: step{Name: "of another boot", SELinux: true}},
 	}}
-	p := r.toRun()
+	if p := r.toRun(true); len(p.Steps) != 1 || p.Steps[0].Name != "of another boot" {
+		t.Errorf("runs with SELinux: %+v", p.Steps)
+	}
+	p := r.toRun(false)
 	if len(p.Steps) != 2 || p.Steps[0].Name != "half" || p.Steps[1].Name != "not begun" {
 		t.Errorf("runs again: %+v", p.Steps)
 	}
