@@ -95,7 +95,7 @@ test-conformance: build ## the validation programs of runtime-tools, beside runc
 test-oracle: ## the same scripts against Debian's runc: shows a wrong test
 	GOURD_RUNTIME=runc $(GO) test -count=1 -timeout 20m $(SUITES)
 
-test-vm: build ## in a virtual machine: what only it can show (cgroup v2 controllers, engines under systemd)
+test-vm: build ## in a virtual machine: what only it can show (cgroup v2 controllers, engines under systemd, SELinux)
 	tests/vm/install-deps
 	$(GO) run -tags $(TAGS) ./tests/vm --gourd bin/gourd
 
