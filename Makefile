@@ -26,11 +26,21 @@ SCRIPT  ?= .
 WAY     ?= root
 RUNTIME ?= $(CURDIR)/bin/gourd
 
+# Where make install puts things: below DESTDIR, for those who make packages of
+# it. zsh of Debian has /usr/share/zsh/vendor-completions for PREFIX=/usr.
+PREFIX  ?= /usr/local
+DESTDIR ?=
+BINDIR  ?= $(PREFIX)/bin
+MANDIR  ?= $(PREFIX)/share/man
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR  ?= $(if $(filter /usr,$(PREFIX)),$(PREFIX)/share/zsh/vendor-completions,$(PREFIX)/share/zsh/site-functions)
+FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
+
 # Suites that drive the built binary, as root; all other packages are unit tests.
 SUITES := ./tests/integration ./tests/engines
 
 .DEFAULT_GOAL := help
-.PHONY: help build man demo test test-unit test-libseccomp test-fuzz test-mutations bench bench-seccomp test-integration test-prepare bench-prepare test-engines test-conformance test-oracle test-vm test-vm-full test-host script lint cross deps clean
+.PHONY: help build man install uninstall demo test test-unit test-libseccomp test-fuzz test-mutations bench bench-seccomp test-integration test-prepare bench-prepare test-engines test-conformance test-oracle test-vm test-vm-full test-host script lint cross deps clean
 
 help: ## this text
 	@echo 'gourd, a container runtime. What can be made:'
@@ -44,6 +54,23 @@ build: ## bin/gourd, the static binary, and its companion bin/gourd-prepare
 
 man: build ## bin/man, the manual pages
 	bin/gourd help --man bin/man
+
+# As "sudo make install" has no Go in its PATH, what was built is taken as it is.
+install: bin/gourd bin/gourd-prepare ## gourd, its companion, manual pages and completions: make install [PREFIX=/usr/local] [DESTDIR=]
+	install -d $(addprefix $(DESTDIR),$(BINDIR) $(MANDIR)/man8 $(BASHDIR) $(ZSHDIR) $(FISHDIR))
+	install -m 755 bin/gourd bin/gourd-prepare $(DESTDIR)$(BINDIR)
+	bin/gourd help --man $(DESTDIR)$(MANDIR)/man8
+	bin/gourd completion bash >$(DESTDIR)$(BASHDIR)/gourd
+	bin/gourd completion zsh >$(DESTDIR)$(ZSHDIR)/_gourd
+	bin/gourd completion fish >$(DESTDIR)$(FISHDIR)/gourd.fish
+	chmod 644 $(DESTDIR)$(MANDIR)/man8/gourd.8 $(DESTDIR)$(MANDIR)/man8/gourd-*.8 $(DESTDIR)$(BASHDIR)/gourd $(DESTDIR)$(ZSHDIR)/_gourd $(DESTDIR)$(FISHDIR)/gourd.fish
+
+bin/gourd bin/gourd-prepare:
+	$(MAKE) build
+
+uninstall: ## remove what make install put there, with the same PREFIX and DESTDIR
+	rm -f $(addprefix $(DESTDIR),$(BINDIR)/gourd $(BINDIR)/gourd-prepare $(MANDIR)/man8/gourd.8 $(MANDIR)/man8/gourd-*.8 \
+		$(BASHDIR)/gourd $(ZSHDIR)/_gourd $(FISHDIR)/gourd.fish)
 
 demo: build ## build, then run a first container, which says what it sees
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
