@@ -139,6 +139,7 @@ script: ## one integration script: make script SCRIPT=kill [RUNTIME=runc] [WAY=r
 lint: cross ## gofmt, go vet, staticcheck, and a build for every architecture
 	@bad=$$(gofmt -l .) && if [ -n "$$bad" ]; then echo "gofmt would change:" $$bad; exit 1; fi
 	$(GO) vet -tags $(TAGS) ./...
+	cd tests/cri && $(GO) vet . && $(GO) run $(STATICCHECK) .
 	$(GO) run $(STATICCHECK) -tags $(TAGS) ./...
 
 cross: ## build for every architecture, without keeping it
@@ -148,6 +149,7 @@ deps: ## Debian packages and Go modules that the tests need; a no-op where they 
 	tests/install-deps
 	tests/debian-rootfs
 	$(GO) mod download
+	cd tests/cri && $(GO) mod download
 
 clean: ## remove what was built (the Debian of the tests stays in the cache)
 	rm -rf bin coverage

@@ -33,6 +33,7 @@ func TestEngines(t *testing.T) {
 		t.Fatal("no scripts in testdata")
 	}
 	slices.Sort(scripts)
+	buildClient(t)
 	for _, s := range scripts {
 		t.Run(strings.TrimSuffix(filepath.Base(s), ".txtar"), func(t *testing.T) {
 			t.Parallel()
@@ -69,6 +70,8 @@ func runScript(t *world.T, script string) {
 		e, err = startDocker(rt)
 	case "containerd":
 		e, err = start("containerd", "--root", base+"/root", "--state", base+"/state", "--address", base+"/containerd.sock")
+	case "cri":
+		e, vars, err = startCRI(rt)
 	default:
 		err = fmt.Errorf("no engine for the script %s", script)
 	}

@@ -84,6 +84,22 @@ func TestContainerd(t *testing.T) {
 	rig{rt: rt, vars: []string{"CONTAINERD_ADDRESS=/run/containerd/containerd.sock"}}.run(t, "containerd-*")
 }
 
+// TestCRI runs the scripts cri-*, with containerd configured as docs/kubernetes.md
+// tells.
+func TestCRI(t *testing.T) {
+	rt := onMachine(t)
+	if os.Geteuid() != 0 {
+		t.Skip("containerd is root's")
+	}
+	t.Run("systemd", func(t *testing.T) {
+		node := startNode(t, rt)
+		rig{rt: rt, vars: append(node.vars, "CRI_CGROUP_PARENT=/system.slice"), sweep: node.removePods}.run(t, "cri-*")
+		if t.Failed() {
+			t.Logf("the engine's log ends with:\n%s", command(t, "journalctl", "--no-pager", "-n", "60", "-u", "containerd.service"))
+		}
+	})
+}
+
 // TestPodman runs the scripts podman-* as whoever the tests run as: root, with
 // each of Podman's cgroup managers, or an ordinary user.
 func TestPodman(t *testing.T) {
@@ -134,8 +150,9 @@ func onMachine(t *testing.T) world.Runtime {
 // A rig is an engine that is ready for scripts.
 type rig struct {
 	rt     world.Runtime
-	engine []string // its client; none if it lists no containers by "ps"
-	vars   []string // more of the scripts' environment
+	engine []string         // its client; none if it lists no containers by "ps"
+	vars   []string         // more of the scripts' environment
+	sweep  func(*testing.T) // removes what a script has left to the engine, if not docker's way
 }
 
 // run runs the scripts whose names match, here one after the other.
@@ -211,6 +228,9 @@ func (r rig) clean(t *testing.T) {
 		}
 		command(t, c, "image", "prune", "-f")
 	}
+	if r.sweep != nil {
+		r.sweep(t)
+	}
 	for _, pid := range monitors(t) {
 		ended, err := world.WaitExit(pid, world.Soon())
 		if err != nil {
@@ -260,7 +280,7 @@ func (r rig) lasting(t *testing.T) []string {
 		case "cgroup":
 			// The scopes of conmon systemd removes on its own.
 			base := filepath.Base(what)
-			return !strings.Contains(base, "docker-") && !strings.Contains(base, "libpod-") && !strings.Contains(base, "gourd") ||
+			return !strings.Contains(base, "docker-") && !strings.Contains(base, "libpod-") && !strings.Contains(base, "cri-containerd-") && !strings.Contains(base, "gourd") ||
 				strings.Contains(base, "conmon")
 		}
 		return true

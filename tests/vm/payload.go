@@ -39,6 +39,8 @@ func (p payload) pack(gourd string, pl plan) error {
 		p.build("test", "prepare/prepare.test", "./tests/prepare"),
 		p.build("test", "engines/engines.test", "./tests/engines"),
 		os.CopyFS(filepath.Join(p.dir, "engines/testdata"), os.DirFS(filepath.Join(p.repo, "tests/engines/testdata"))),
+		copyFile(filepath.Join(p.repo, "docs/kubernetes.md"), filepath.Join(p.dir, "engines/testdata/kubernetes.md"), 0o644),
+		p.buildIn("tests/cri", "build", "cri", "."),
 		p.build("build", "gourd-prepare", "./cmd/gourd-prepare"),
 		os.CopyFS(filepath.Join(p.dir, "prepare/testdata"), os.DirFS(filepath.Join(p.repo, "tests/prepare/testdata"))),
 		p.addPolicy(pl),
@@ -76,13 +78,16 @@ func (p payload) addDebian() error {
 const cacheInPayload = "cache"
 
 // build makes a static binary of the package, with "go build" or "go test -c".
-func (p payload) build(how, name, pkg string) error {
+func (p payload) build(how, name, pkg string) error { return p.buildIn(".", how, name, pkg) }
+
+// buildIn is build for a module of the repository, which is in dir.
+func (p payload) buildIn(dir, how, name, pkg string) error {
 	args := []string{how, "-trimpath", "-tags", tags, "-o", filepath.Join(p.dir, name)}
 	if how == "test" {
 		args = append(args, "-c")
 	}
 	cmd := exec.Command("go", append(args, pkg)...)
-	cmd.Dir = p.repo
+	cmd.Dir = filepath.Join(p.repo, dir)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build %s: %w\n%s", pkg, err, out)

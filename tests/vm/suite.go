@@ -176,7 +176,7 @@ func engineStep(payload, names string, minutes int, env ...string) step {
 		Name:    "engines",
 		Dir:     "engines",
 		Args:    testArgs("./engines.test", names, minutes),
-		Env:     append([]string{"GOURD_RUNTIME=" + payload + "/gourd", "GOURD_TEST_VM=1", "HOME=/root"}, env...),
+		Env:     append([]string{"GOURD_RUNTIME=" + payload + "/gourd", "GOURD_TEST_VM=1", "GOURD_TEST_CRI=" + payload + "/cri", "HOME=/root"}, env...),
 		Minutes: minutes,
 	}
 }
@@ -207,8 +207,8 @@ func withoutCache(env []string) []string {
 // everyEngine is all that engineStep can run; someEngines is what make test-vm
 // has time for.
 const (
-	everyEngine = "^Test(Docker|Containerd|Podman)$"
-	someEngines = "^Test(Docker|Podman)$/^systemd$/^(docker|podman)-(terminal|limits)$"
+	everyEngine = "^Test(Docker|Containerd|CRI|Podman)$"
+	someEngines = "^Test(Docker|CRI|Podman)$/^systemd$/^(docker|cri|podman)-(terminal|limits)$"
 )
 
 // testArgs is the command line of a test binary; go test's own limit, which
