@@ -39,8 +39,12 @@ func (c *compiler) enterStub() {
 	for _, fd := range fds {
 		c.t.Call("keep file descriptor "+strconv.Itoa(fd)+" open for the stub", unix.SYS_FCNTL, Num(fd), Num(unix.F_SETFD), Num(0))
 	}
+	argv := []string{childName}
+	if c.r.Finish != nil && len(c.r.Args) > 0 {
+		argv = c.r.Args
+	}
 	c.t.Call("execute the stub", unix.SYS_EXECVEAT, Num(-1), c.t.String(""),
-		c.t.Strings([]string{childName}), c.t.Strings(nil), Num(unix.AT_EMPTY_PATH))
+		c.t.Strings(argv), c.t.Strings(nil), Num(unix.AT_EMPTY_PATH))
 	c.second.First = len(c.first.Steps)
 	c.t = &c.second
 	c.name()
@@ -104,15 +108,19 @@ func (c *compiler) defaultActions() {
 
 // send appends the sending of a message with that meaning and returns the
 // address of its value, which is 0 until something is saved there.
-func (c *compiler) send(says Says, why string) Arg {
-	msg := c.t.Words(uint64(c.t.First+len(c.t.Steps)), 0)
-	c.t.Call(why, unix.SYS_SENDTO, Num(c.h.socket), msg, Num(messageSize), Num(unix.MSG_NOSIGNAL)).Says = says
+func (c *compiler) send(says Says, why string) Arg { return c.t.say(says, c.h.socket, why) }
+
+func (t *Table) say(says Says, socket int, why string) Arg {
+	msg := t.Words(uint64(t.First+len(t.Steps)), 0)
+	t.Call(why, unix.SYS_SENDTO, Num(socket), msg, Num(messageSize), Num(unix.MSG_NOSIGNAL)).Says = says
 	return Arg{argAddr, msg.n + 8}
 }
 
 // wait appends the reading of the parent's byte.
-func (c *compiler) wait(why string) {
-	c.t.Call(why, unix.SYS_READ, Num(c.h.socket), c.t.Cell(), Num(1)).Kind = Wait
+func (c *compiler) wait(why string) { c.t.await(c.h.socket, why) }
+
+func (t *Table) await(socket int, why string) {
+	t.Call(why, unix.SYS_READ, Num(socket), t.Cell(), Num(1)).Kind = Wait
 }
 
 func (c *compiler) dumpable(on int) {
@@ -351,7 +359,7 @@ func (c *compiler) files() {
 
 // exec ends the table.
 func (c *compiler) exec() {
-	tail := Tail{c.t, c.h.nofile}
+	tail := Tail{c.t, c.h.nofile, c.h.socket}
 	tail.RestoreNofile()
 	c.send(SaysExec, "announce the execution of "+c.r.Exe.Name())
 	tail.RestoreMask()
@@ -359,14 +367,17 @@ func (c *compiler) exec() {
 		c.t.Strings(c.r.Args), c.t.Strings(c.r.Env), Num(unix.AT_EMPTY_PATH))
 }
 
-// finish ends the table with the requester's own steps. The child waits once
-// more, so that nothing of them happens before the parent has agreed.
+// finish ends the table with the requester's own steps. The child of Start waits
+// once more, so that nothing of them happens before the parent has agreed; that
+// of Begin says what there is to say by steps of its own.
 func (c *compiler) finish() {
 	c.dumpable(0)
-	c.send(SaysReady, "tell gourd that all is joined")
-	c.wait("wait for gourd")
-	c.send(SaysExec, "announce the execution of the program")
-	c.r.Finish(&Tail{c.t, c.h.nofile})
+	if c.r.Ready != nil {
+		c.send(SaysReady, "tell gourd that all is joined")
+		c.wait("wait for gourd")
+		c.send(SaysExec, "announce the execution of the program")
+	}
+	c.r.Finish(&Tail{c.t, c.h.nofile, c.h.socket})
 }
 
 func errnos(list ...unix.Errno) uint64 { return Errnos(list...) }

@@ -33,7 +33,7 @@ type conversation struct {
 func (c *conversation) hold() error {
 	defer trace.Begin("wait for the child's execve").End()
 	err := c.talk()
-	unix.Close(c.socket)
+	c.closeSocket()
 	if err == nil {
 		err = c.judge()
 	}
@@ -41,6 +41,19 @@ func (c *conversation) hold() error {
 		c.bury()
 	}
 	return err
+}
+
+// closeSocket closes the parent's end. Closing twice is harmless.
+func (c *conversation) closeSocket() {
+	if c.socket >= 0 {
+		unix.Close(c.socket)
+		c.socket = -1
+	}
+}
+
+// stepError is the error of a step whose result was -errno.
+func stepError(s *Step, value int64) *StepError {
+	return &StepError{Why: s.Why, Errno: unix.Errno(-value)}
 }
 
 // talk helps the child until it has nothing more to say.
@@ -61,7 +74,7 @@ func (c *conversation) talk() error {
 			return fmt.Errorf("the child speaks of a step %d, which does not exist", index)
 		case value < 0:
 			if c.failed == nil {
-				c.failed = &StepError{Why: s.Why, Errno: unix.Errno(-value)}
+				c.failed = stepError(s, value)
 			}
 		case s.Says == SaysMapMe:
 			if err := writeMaps(c.r, c.pid); err != nil {

@@ -14,6 +14,7 @@
 //	interp_*.s    the clone, and the interpreter that the child is
 //	stub.go       the same interpreter as a tiny ELF program, for joining
 //	start.go      everything together, in the parent
+//	begin.go      the same, for a child that works on while the parent does
 //	converse.go   the parent's half of the conversation with the child
 //	maps.go       the maps of a user namespace, written by the parent
 //	self.go       the file that gourd's own init is executed from
@@ -55,6 +56,10 @@ package nsenter
 //	                                        execveat
 //	end of file            <--------------- (the kernel closes the child's end)
 //	look whether it is alive or was executed
+//
+// The child of Begin has steps of its own behind the joining and the making. It sends
+// {step, 0} SaysOwn by Tail.Say, and reads a byte by Tail.Await, as the two have
+// agreed; its end of the file means what it does above.
 //
 // A step that fails, the execveat included, sends {step, -errno}, and the
 // child exits. The child that is killed says nothing: the end of file without

@@ -79,6 +79,9 @@ func (t *Table) link(img []byte, base uint64, e end) {
 				o.load |= 1 << j
 			}
 		}
+		if s.Kind == Jump && s.Args[2] == (Arg{}) {
+			o.args[2] = ^uint64(0)
+		}
 		if s.Save != (Arg{}) {
 			o.save = s.Save.resolve(base, data)
 		}

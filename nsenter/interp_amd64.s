@@ -59,6 +59,8 @@ loop:
 	MOVQ	op_args+40(BX), R9
 	CMPQ	R13, $const_Jump
 	JEQ	jump
+	CMPQ	R13, $const_Set
+	JEQ	set
 	MOVQ	op_load(BX), CX
 	TESTQ	CX, CX
 	JNE	load
@@ -85,8 +87,12 @@ clone:
 next:
 	ADDQ	$op__size, BX
 	JMP	loop
+set:
+	MOVQ	SI, (DI)
+	JMP	next
 jump:
-	CMPQ	(DI), SI
+	ANDQ	(DI), DX
+	CMPQ	DX, SI
 	JNE	next
 target:
 	MOVQ	op_target(BX), BX

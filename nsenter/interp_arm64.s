@@ -60,6 +60,8 @@ loop:
 	MOVD	(op_args+40)(R20), R5
 	CMP	$const_Jump, R21
 	BEQ	jump
+	CMP	$const_Set, R21
+	BEQ	set
 	MOVD	op_load(R20), R9
 	CBNZ	R9, load
 call:
@@ -82,8 +84,12 @@ clone:
 next:
 	ADD	$op__size, R20, R20
 	B	loop
+set:
+	MOVD	R1, (R0)
+	B	next
 jump:
 	MOVD	(R0), R9
+	AND	R2, R9
 	CMP	R1, R9
 	BNE	next
 target:

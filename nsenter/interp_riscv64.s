@@ -60,6 +60,8 @@ loop:
 	MOV	(op_args+40)(S3), A5
 	MOV	$const_Jump, T0
 	BEQ	S4, T0, jump
+	MOV	$const_Set, T0
+	BEQ	S4, T0, set
 	MOV	op_load(S3), T1
 	BNEZ	T1, load
 call:
@@ -82,8 +84,12 @@ clone:
 next:
 	ADD	$op__size, S3, S3
 	JMP	loop
+set:
+	MOV	A1, (A0)
+	JMP	next
 jump:
 	MOV	(A0), T0
+	AND	A2, T0, T0
 	BNE	T0, A1, next
 target:
 	MOV	op_target(S3), S3

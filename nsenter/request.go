@@ -58,17 +58,19 @@ type Request struct {
 	Exe       *os.File // what is executed, by execveat(2) with AT_EMPTY_PATH: an ELF file
 	Args, Env []string
 
-	// Finish, in place of Exe, Args and Env, appends the steps from what has
+	// Finish, in place of Exe and Env, appends the steps from what has
 	// been joined to the execve of the program: of a child that needs no Go
 	// program to become what it is to be. That child is the stub, so that it
 	// may join a mount namespace by a step of Finish. It is undumpable, its
 	// signals are blocked, and all its files but those of Keep are
-	// close-on-exec. Uses are further files that the steps need.
-	Finish func(t *Tail)
-	Uses   []int
+	// close-on-exec. Args, and StubName for its file, are what it shows itself as,
+	// if they are given. Uses are further files that the steps need.
+	StubName string
+	Finish   func(t *Tail)
+	Uses     []int
 	// Ready is called in the parent before the steps of Finish, when the child
 	// that executes the program has joined everything and waits. The parent
-	// keeps the child's pidfd.
+	// keeps the child's pidfd. It is for Start; the child of Begin does not wait.
 	Ready func(c *Child) error
 
 	Keep  []int  // file descriptors, from 3 on, that stay open under their number; all others are closed
@@ -145,8 +147,8 @@ func (r *Request) check() error {
 	switch joins := r.joins(); {
 	case r.Exe == nil && r.Finish == nil:
 		return errors.New("no executable")
-	case r.Finish != nil && (r.Exe != nil || r.Ready == nil):
-		return errors.New("own steps to the execve exclude an executable, and need somebody who is told that they begin")
+	case r.Finish != nil && r.Exe != nil:
+		return errors.New("own steps to the execve exclude an executable")
 	case len(r.Args) == 0 && r.Finish == nil:
 		return errors.New("no arguments: argv[0] is missing")
 	case r.New&^allNamespaces != 0:

@@ -1,6 +1,7 @@
 package nsenter
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -32,6 +33,30 @@ type Child struct {
 // second and saying so, the error leaves the second running.
 func Start(r Request) (*Child, error) {
 	defer trace.Begin("start the raw child").End()
+	if r.Finish != nil && r.Ready == nil {
+		return nil, errors.New("own steps to the execve need somebody who is told that they begin")
+	}
+	c, err := spawnFor(&r)
+	if err != nil {
+		return nil, err
+	}
+	child, err := c.executed()
+	runtime.KeepAlive(r.Exe)
+	return child, err
+}
+
+// executed returns the child when it has executed the program.
+func (c *conversation) executed() (*Child, error) {
+	err := c.hold()
+	runtime.KeepAlive(c.image) // the child may have worked on it until now
+	if err != nil {
+		return nil, err
+	}
+	return &Child{PID: c.pid, PIDFD: os.NewFile(uintptr(c.pidfd), "pidfd")}, nil
+}
+
+// spawnFor makes the child of r.
+func spawnFor(r *Request) (*conversation, error) {
 	if !supported {
 		return nil, errUnsupported
 	}
@@ -45,16 +70,19 @@ func Start(r Request) (*Child, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the signal mask: %w", err)
 	}
-	h, err := facts(&r)
+	h, err := facts(r)
 	if err != nil {
 		return nil, err
 	}
-	c, err := start(&r, h, mask)
+	c := &conversation{r: r}
+	err = c.clone(h, mask)
 	if refused, ok := err.(*cloneError); ok && refused.clone3Missing() {
-		c, err = startWithoutClone3(&r, h, mask)
+		err = c.cloneWithoutClone3(h, mask)
 	}
-	runtime.KeepAlive(r.Exe)
-	return c, err
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // facts returns what compile has to know.
@@ -98,33 +126,19 @@ func isOwnUser(j Join) (bool, error) {
 	return own.Ino == other.Ino && own.Dev == other.Dev, nil
 }
 
-// startWithoutClone3 is start where there is no clone3: before Linux 5.3, or
+// cloneWithoutClone3 is clone where there is no clone3: before Linux 5.3, or
 // below a seccomp filter that does not know it.
-func startWithoutClone3(r *Request, h how, mask uint64) (*Child, error) {
+func (c *conversation) cloneWithoutClone3(h how, mask uint64) error {
 	h.clone3 = false
-	if r.CgroupFD >= 0 {
-		fd, err := unix.Openat(r.CgroupFD, "cgroup.procs", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if c.r.CgroupFD >= 0 {
+		fd, err := unix.Openat(c.r.CgroupFD, "cgroup.procs", unix.O_WRONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
-			return nil, fmt.Errorf("open cgroup.procs of the child's cgroup: %w", err)
+			return fmt.Errorf("open cgroup.procs of the child's cgroup: %w", err)
 		}
 		defer unix.Close(fd)
 		h.cgroupProcs = fd
 	}
-	return start(r, h, mask)
-}
-
-// start makes one attempt.
-func start(r *Request, h how, mask uint64) (*Child, error) {
-	c := conversation{r: r}
-	if err := c.clone(h, mask); err != nil {
-		return nil, err
-	}
-	err := c.hold()
-	runtime.KeepAlive(c.image) // the child may have worked on it until now
-	if err != nil {
-		return nil, err
-	}
-	return &Child{PID: c.pid, PIDFD: os.NewFile(uintptr(c.pidfd), "pidfd")}, nil
+	return c.clone(h, mask)
 }
 
 // clone makes the child. On success c has the parent's end, the pid and, if no
@@ -145,7 +159,11 @@ func (c *conversation) clone(h how, mask uint64) error {
 	p := compile(c.r, h)
 	e := end{h.socket, mask}
 	if h.stub {
-		f, err := stubFile("gourd-nsenter", &p.second, e)
+		name := "gourd-nsenter"
+		if c.r.StubName != "" {
+			name = c.r.StubName
+		}
+		f, err := stubFile(name, &p.second, e)
 		if err != nil {
 			unix.Close(ends[0])
 			return err

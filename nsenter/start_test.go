@@ -67,10 +67,16 @@ func forced(change func(*how)) func(Request) (*Child, error) {
 			return nil, err
 		}
 		change(&h)
-		if !h.clone3 {
-			return startWithoutClone3(&r, h, mask)
+		c := &conversation{r: &r}
+		if h.clone3 {
+			err = c.clone(h, mask)
+		} else {
+			err = c.cloneWithoutClone3(h, mask)
 		}
-		return start(&r, h, mask)
+		if err != nil {
+			return nil, err
+		}
+		return c.executed()
 	}
 }
 

@@ -15,9 +15,13 @@ const (
 	// Clone is a Call after which two processes exist. The new one, which
 	// sees 0, goes on with the next step; the old one goes on at Target.
 	Clone
-	// Jump makes no system call. It goes on at Target if the word at Args[0]
-	// equals Args[1], else with the next step.
+	// Jump makes no system call. It goes on at Target if the word at Args[0],
+	// or of it the bits of Args[2] if that is not 0, equals Args[1], else with
+	// the next step.
 	Jump
+	// Set makes no system call either: it stores Args[1], a number or an
+	// address, at Args[0].
+	Set
 )
 
 // AnyErrno is the Allow of a step that may fail in any way.
@@ -40,6 +44,8 @@ const (
 	SaysReady
 	// SaysExec announces the final execve.
 	SaysExec
+	// SaysOwn is a step's of Request.Finish: see Tail.Say.
+	SaysOwn
 )
 
 // messageSize is the size of a message of the child: two words.
@@ -110,6 +116,11 @@ func (t *Table) Goto(target int) {
 func (t *Table) SkipIf(cell Arg, value, n int) {
 	i := t.Add(Step{Kind: Jump, Args: [6]Arg{cell, Num(value)}, Why: "skip what is not needed"})
 	t.Steps[i].Target = i + 1 + n
+}
+
+// Set appends what stores a number or an address at cell.
+func (t *Table) Set(why string, cell, value Arg) {
+	t.Add(Step{Kind: Set, Args: [6]Arg{cell, value}, Why: why})
 }
 
 // Errnos returns the Allow of these errnos, each of them less than 64.

@@ -6,7 +6,19 @@ import "golang.org/x/sys/unix"
 type Tail struct {
 	*Table
 	nofile *[2]uint64
+	socket int // the child's end of the conversation
 }
+
+// Socket returns the child's end of the conversation with gourd. Tail.Await reads
+// from it; whose steps close it goes on by itself.
+func (t *Tail) Socket() int { return t.socket }
+
+// Say appends what tells gourd that the child has come here, of which
+// Running.Await returns.
+func (t *Tail) Say(why string) { t.say(SaysOwn, t.socket, why) }
+
+// Await appends the wait for Running.Go. A gourd that has died ends the child.
+func (t *Tail) Await(why string) { t.await(t.socket, why) }
 
 // RestoreNofile appends what gives the child the limit on open files that gourd
 // was started with: Go raises it.
