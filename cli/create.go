@@ -37,6 +37,7 @@ func createFlags() []cli.Flag {
 		&cli.StringFlag{Name: "pid-file", Usage: "write the pid of the container's init to `FILE`"},
 		&cli.BoolFlag{Name: "no-pivot", Usage: "use chroot instead of pivot_root, for a root filesystem on a ramdisk; less isolated"},
 		&cli.BoolFlag{Name: "no-new-keyring", Usage: "let the container have the caller's session keyring"},
+		&cli.BoolFlag{Name: "via-init", Hidden: true}, // for tests: both ways do the same
 		&cli.StringFlag{Name: "preserve-fds", Usage: "pass on `N` file descriptors beyond stdin, stdout, stderr and those of $LISTEN_FDS"},
 	}
 }
@@ -84,6 +85,7 @@ func (p *program) createOptions(c *cli.Context) (o libcontainer.CreateOptions, e
 	o.PidfdSocket = c.String("pidfd-socket")
 	o.NoPivot = c.Bool("no-pivot")
 	o.NoNewKeyring = c.Bool("no-new-keyring")
+	o.ViaInit = c.Bool("via-init")
 	o.Strict = c.Bool("strict")
 	o.Log = p.log
 	return o, nil

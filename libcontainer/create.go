@@ -53,6 +53,10 @@ type CreateOptions struct {
 	// Log takes warnings and, at debug level, the plan. Nil: nobody.
 	Log *slog.Logger
 
+	// ViaInit has gourd's init set the container up, also where the raw child
+	// can.
+	ViaInit bool
+
 	waits bool // see plan.Options
 }
 
@@ -70,7 +74,8 @@ func Create(o CreateOptions) error {
 // newborn is a container whose init is a child of this process.
 type newborn struct {
 	*Container
-	init *nsenter.Child
+	init     *nsenter.Child
+	straight *straightInit // waits for release, without a gate; nil: it is at the gate, or started
 }
 
 // Close closes the state directory and the pidfd.
@@ -144,48 +149,14 @@ func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err er
 		}
 		undo.Add("take the mounts away", mounts.remove)
 	}
-	child, err := enter(o, p, f, cg, group, &undo) // a process in its namespaces and its cgroup, running init
-	if err != nil {
+	b := creation{
+		o: o, p: p, log: log, files: f, home: cg, group: group, devices: &devices, traces: &t, undo: &undo,
+		c: &Container{dir: dir, kept: kept{Shared: mounts}},
+	}
+	if err := b.setUp(); err != nil { // a process in its namespaces and its cgroup, which has done all that can fail
 		return nil, err
 	}
-	if w := cg.Warning(); w != "" {
-		log.Warn(w)
-	}
-	p.Init.TellAtGate = p.Init.Waits && trace.On()
-	p.Init.Rootfs.PlaceCgroup(cg.Record().Path)
-	c := &Container{dir: dir, kept: keep(p, cg.Cgroup, group)}
-	c.kept.Shared = mounts
-	if err := grant(p, child.PID); err != nil {
-		return nil, err
-	}
-	undo.Add("bring the network devices back", devices.Back) // before init ends, and with it their namespace
-	if err := devices.Move(p.Devices, child.PID, false); err != nil {
-		return nil, err
-	}
-	if p.Init.AgentMessage, err = agentMessage(p.Init.Seccomp, p.State.Document(specs.StateCreated, child.PID), child.PID); err != nil {
-		return nil, err
-	}
-	if err := f.conn.Send(protocol.KindPlan, &p.Init, f.forInit()...); err != nil {
-		return nil, err
-	}
-	// While init is at work, and before the first hook, which may ask for the
-	// state: init waits for serve with it.
-	if err := c.record(o, p, child.PID); err != nil {
-		return nil, err
-	}
-	if !p.Terminal {
-		p.ForExec.Checkpoint.Stdio = givenStdio()
-	}
-	if err := c.saveForExec(&p.ForExec); err != nil {
-		return nil, err
-	}
-	if err := c.saveResources(p.Resources); err != nil {
-		return nil, err
-	}
-	order := protocol.Order{Mounts: true, AtGate: p.Init.TellAtGate}
-	if err := serve(f.conn, &order, p, child, log, &t); err != nil {
-		return nil, err
-	}
+	c, child := b.c, b.child
 	if err := cg.limit(); err != nil { // what would have stopped init's own set-up
 		return nil, err
 	}
@@ -197,21 +168,136 @@ func create(o *CreateOptions, take func() (*os.File, error)) (_ *newborn, err er
 	if err := dir.MarkReady(c.rec); err != nil { // before anyone is told
 		return nil, err
 	}
-	if p.Init.TellAtGate {
-		if err := atGate(f.conn, &order, child); err != nil {
-			return nil, err
-		}
-	}
 	// Without this word init ends: were we killed before, nobody would ever
 	// start it, and nobody might know of it.
-	if err := say(f.conn, protocol.KindRecorded, child); err != nil {
+	if err := b.recorded(); err != nil {
 		return nil, err
 	}
 	if err := tell(o.PidFile, o.PidfdSocket, child); err != nil {
 		return nil, err
 	}
 	undo.Release()
-	return &newborn{c, child}, nil
+	return &newborn{c, child, b.straight}, nil
+}
+
+// creation is a create under way: what it has, and is to come to.
+type creation struct {
+	o       *CreateOptions
+	p       *plan.Plan
+	log     *slog.Logger
+	files   *files
+	home    *home
+	group   *resctrl.Record
+	devices *netdevices.Moved
+	traces  *traces
+	undo    *cleanup.Stack
+
+	c        *Container
+	child    *nsenter.Child // init; nil: there is none
+	order    protocol.Order
+	straight *straightInit // nil: init is gourd's
+	saved    bool          // what does not depend on init is in the state directory
+}
+
+// setUp brings init to where it waits for the word that the container is recorded,
+// and saves what the later verbs need.
+func (b *creation) setUp() error {
+	b.undo.Add("end init", func() error {
+		if b.child == nil {
+			return nil
+		}
+		return end(b.child)
+	})
+	why := b.p.Straight()
+	if b.o.ViaInit {
+		why = "that is wanted"
+	}
+	if why == "" {
+		err := b.setUpStraight()
+		var left *leftToInit
+		if !errors.As(err, &left) {
+			return err
+		}
+		why = left.Error()
+	}
+	b.log.Debug("the container is set up by gourd's init", "why", why)
+	return b.setUpByInit()
+}
+
+// setUpByInit has gourd's own init do it.
+func (b *creation) setUpByInit() error {
+	p, f := b.p, b.files
+	if err := f.openConversation(b.c.dir); err != nil {
+		return err
+	}
+	var err error
+	if b.child, err = enter(b.o, p, f, b.home, b.group); err != nil {
+		return err
+	}
+	if w := b.home.Warning(); w != "" {
+		b.log.Warn(w)
+	}
+	p.Init.TellAtGate = p.Init.Waits && trace.On()
+	p.Init.Rootfs.PlaceCgroup(b.home.Record().Path)
+	if err := grant(p, b.child.PID); err != nil {
+		return err
+	}
+	b.undo.Add("bring the network devices back", b.devices.Back) // before init ends, and with it their namespace
+	if err := b.devices.Move(p.Devices, b.child.PID, false); err != nil {
+		return err
+	}
+	if p.Init.AgentMessage, err = agentMessage(p.Init.Seccomp, p.State.Document(specs.StateCreated, b.child.PID), b.child.PID); err != nil {
+		return err
+	}
+	if err := f.conn.Send(protocol.KindPlan, &p.Init, f.forInit()...); err != nil {
+		return err
+	}
+	// While init is at work, and before the first hook, which may ask for the
+	// state: init waits for serve with it.
+	if err := b.save(); err != nil {
+		return err
+	}
+	b.order = protocol.Order{Mounts: true, AtGate: p.Init.TellAtGate}
+	return serve(f.conn, &b.order, p, b.child, b.log, b.traces)
+}
+
+// save saves what the later verbs need.
+func (b *creation) save() error {
+	c, p := b.c, b.p
+	shared := c.kept.Shared
+	c.kept = keep(p, b.home.Cgroup, b.group)
+	c.kept.Shared = shared
+	if err := c.record(b.o, p, b.child.PID); err != nil {
+		return err
+	}
+	if b.saved {
+		return nil
+	}
+	if !p.Terminal {
+		p.ForExec.Checkpoint.Stdio = givenStdio()
+	}
+	if err := c.saveForExec(&p.ForExec); err != nil {
+		return err
+	}
+	b.saved = true
+	return c.saveResources(p.Resources)
+}
+
+// recorded tells init that the container is recorded. A straight init that does
+// not wait for start learns it by its release.
+func (b *creation) recorded() error {
+	switch {
+	case b.straight != nil && b.p.Init.Waits:
+		return b.straight.leave()
+	case b.straight != nil:
+		return nil
+	}
+	if b.p.Init.TellAtGate {
+		if err := atGate(b.files.conn, &b.order, b.child); err != nil {
+			return err
+		}
+	}
+	return say(b.files.conn, protocol.KindRecorded, b.child)
 }
 
 // compile builds the plan and checks it against the options.
@@ -278,7 +364,7 @@ func joinsOwnNetwork(s *specs.Spec) (bool, error) {
 }
 
 // enter starts init in its namespaces and its cgroup.
-func enter(o *CreateOptions, p *plan.Plan, f *files, cg *home, group *resctrl.Record, undo *cleanup.Stack) (*nsenter.Child, error) {
+func enter(o *CreateOptions, p *plan.Plan, f *files, cg *home, group *resctrl.Record) (*nsenter.Child, error) {
 	defer trace.Begin("start init in its namespaces").End()
 	exe, err := nsenter.Self(p.Enter.Joins(unix.CLONE_NEWUSER) != nil || p.Enter.Joins(unix.CLONE_NEWPID) != nil)
 	if err != nil {
@@ -320,7 +406,6 @@ func enter(o *CreateOptions, p *plan.Plan, f *files, cg *home, group *resctrl.Re
 		return nil, err
 	}
 	f.closeInit()
-	undo.Add("end init", func() error { return end(child) })
 	return child, nil
 }
 

@@ -60,14 +60,25 @@ func openFiles(o *CreateOptions, p *plan.Plan, dir *state.Dir, take func() (*os.
 			return f, fmt.Errorf("linux.seccomp.listenerPath: %w", err)
 		}
 	}
-	if f.notify, err = notify.Listen(dir.Path()); err != nil {
-		return f, err
-	}
-	if f.gate, err = dir.MakeGate(note(p)); err != nil {
-		return f, err
+	f.gate, err = dir.MakeGate(note(p))
+	return f, err
+}
+
+// openConversation opens what gourd's init needs besides.
+func (f *files) openConversation(dir *state.Dir) (err error) {
+	if err := f.listen(dir); err != nil {
+		return err
 	}
 	f.conn, f.init, err = protocol.Pair()
-	return f, err
+	return err
+}
+
+// listen opens the gate, if that is still to be done.
+func (f *files) listen(dir *state.Dir) (err error) {
+	if f.notify == nil {
+		f.notify, err = notify.Listen(dir.Path())
+	}
+	return err
 }
 
 // forInit returns the fds that go with the plan, in the order in which init

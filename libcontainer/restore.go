@@ -122,7 +122,7 @@ func restore(o *RestoreOptions, take func() (*os.File, error)) (_ *newborn, err 
 		return nil, err
 	}
 	undo.Release()
-	return &newborn{r.c, r.init}, nil
+	return &newborn{r.c, r.init, nil}, nil
 }
 
 // admitRestore checks that CRIU can do what the config says.

@@ -38,6 +38,14 @@ func Run(o RunOptions) (code int, err error) {
 	return s.attend(c, c.release)
 }
 
+// release lets init go on to the user's program.
+func (n *newborn) release(log *slog.Logger) error {
+	if n.straight == nil {
+		return n.Container.release(log)
+	}
+	return n.start(log, n.straight.release)
+}
+
 // stage is what a run, or a restore, has before there is a container.
 type stage struct {
 	o       *RunOptions

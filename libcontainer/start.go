@@ -36,16 +36,23 @@ func (c *Container) Start(log *slog.Logger) error {
 // release lets the init of a container that has just been found, or made, to
 // be created go on to the user's program. The lock is held.
 func (c *Container) release(log *slog.Logger) error {
+	return c.start(log, func() error {
+		gate, err := notify.Start(c.dir.Path())
+		if err != nil {
+			return err
+		}
+		return gate.Wait()
+	})
+}
+
+// start is release; let does it, and returns when the program has been executed.
+func (c *Container) start(log *slog.Logger, let func() error) error {
 	defer trace.Begin("release init").End()
 	h := &c.kept.Hooks
 	if err := runHooks("prestart", h.Prestart, c.hookState(), specs.StateCreated, c.rec.InitPID); err != nil {
 		return c.giveUp(err, log)
 	}
-	gate, err := notify.Start(c.dir.Path())
-	if err != nil {
-		return fmt.Errorf("start container %q: %w", c.rec.ID, err)
-	}
-	if err := gate.Wait(); err != nil {
+	if err := let(); err != nil {
 		err = fmt.Errorf("start container %q: %w", c.rec.ID, c.explainStart(err))
 		var failure *notify.Error
 		if errors.As(err, &failure) && failure.Step == notify.StepHooks {

@@ -85,7 +85,7 @@ func fakeInit() {
 		}
 	}
 	check(unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC))
-	page, err := NewPage()
+	page, err := NewPage(nil)
 	check(err)
 	e := &Exec{
 		Path: os.Getenv(roleInit),

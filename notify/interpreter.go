@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/internal/linux"
 )
 
 // missingInterpreter returns the path of a program's interpreter, a script's
@@ -19,6 +22,34 @@ func missingInterpreter(path string) string {
 		return ""
 	}
 	defer unix.Close(fd)
+	return missing(fd, func(interp string) error { return unix.Access(interp, unix.F_OK) })
+}
+
+// NoteInterpreter notes on the page, as Prepare does, the interpreter of the program
+// whose path is there, if it is missing: for an init that cannot look by itself, whose
+// root directory and working directory these are.
+func (p *Page) NoteInterpreter(root int, cwd string) {
+	path, _, _ := bytes.Cut(p.mem[offPath:offInterp], []byte{0})
+	program := string(path)
+	if !strings.HasPrefix(program, "/") {
+		program = cwd + "/" + program
+	}
+	fd, err := linux.OpenRegularInRoot(root, program)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	p.text(offInterp, offText, missing(fd, func(interp string) error {
+		fd, err := linux.OpenInRoot(root, interp, unix.O_PATH, 0)
+		if err == nil {
+			unix.Close(fd)
+		}
+		return err
+	}))
+}
+
+// missing is missingInterpreter of an open program.
+func missing(fd int, look func(interp string) error) string {
 	var head [4096]byte
 	n, err := unix.Pread(fd, head[:], 0)
 	if err != nil {
@@ -28,7 +59,7 @@ func missingInterpreter(path string) string {
 	if interp == "" {
 		interp = elfInterpreter(head[:n])
 	}
-	if interp == "" || !errors.Is(unix.Access(interp, unix.F_OK), unix.ENOENT) {
+	if interp == "" || !errors.Is(look(interp), unix.ENOENT) {
 		return ""
 	}
 	return interp

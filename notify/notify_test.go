@@ -349,7 +349,7 @@ func TestNoGate(t *testing.T) {
 func TestPrepareRefuses(t *testing.T) {
 	_, l := listen(t)
 	defer l.Close()
-	p, err := NewPage()
+	p, err := NewPage(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -402,7 +402,7 @@ func TestReadPage(t *testing.T) {
 		{name: "other magic", fill: func(p *Page) { p.put(offMagic, 1) }, err: "the start gate's page is of another version of gourd"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p, err := NewPage()
+			p, err := NewPage(nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -432,7 +432,7 @@ func TestReadPage(t *testing.T) {
 }
 
 func TestPageCannotShrink(t *testing.T) {
-	p, err := NewPage()
+	p, err := NewPage(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package notify
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 
@@ -19,9 +20,13 @@ const (
 	// are next.
 	BegunAt    = 8
 	offResults = 8 // of StepHooks, the first, 8 bytes further; and so on
-	offPath    = offResults + 8*6
-	offInterp  = offPath + 2048
-	offText    = offInterp + 512
+	// PathAt is where the path of the program is, and PathRoom how much of it there
+	// is room for.
+	PathAt, PathRoom = offResults + 8*6, 2048
+
+	offPath   = PathAt
+	offInterp = offPath + PathRoom
+	offText   = offInterp + 512
 	// PageSize is the page's size in bytes.
 	PageSize = 8192
 
@@ -37,13 +42,15 @@ const failedSomehow = 1
 
 // Page is the shared memory through which init tells how it went.
 type Page struct {
-	fd  int
-	mem []byte
+	fd   int
+	mem  []byte
+	file *os.File // of fd, see File
 }
 
-// NewPage makes the page. Init does so before it applies any rlimits: with an
-// RLIMIT_FSIZE of less than 8 KiB no file can be given that size.
-func NewPage() (*Page, error) {
+// NewPage makes the page, and puts something else behind it, if that is not nil.
+// Init does so before it applies any rlimits: with an RLIMIT_FSIZE of less than
+// 8 KiB no file can be given that size.
+func NewPage(behind []byte) (*Page, error) {
 	fd, err := unix.MemfdCreate("gourd-start", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_NOEXEC_SEAL)
 	if err == unix.EINVAL { // before Linux 6.3
 		fd, err = unix.MemfdCreate("gourd-start", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
@@ -52,16 +59,21 @@ func NewPage() (*Page, error) {
 		return nil, fmt.Errorf("start gate: make a memfd: %w", err)
 	}
 	p := &Page{fd: fd}
-	if err := p.init(); err != nil {
+	if err := p.init(behind); err != nil {
 		unix.Close(fd)
 		return nil, err
 	}
 	return p, nil
 }
 
-func (p *Page) init() error {
-	if err := unix.Ftruncate(p.fd, PageSize); err != nil {
+func (p *Page) init(behind []byte) error {
+	if err := unix.Ftruncate(p.fd, PageSize+int64(len(behind))); err != nil {
 		return fmt.Errorf("start gate: set the size of the memfd: %w", err)
+	}
+	if len(behind) > 0 {
+		if _, err := unix.Pwrite(p.fd, behind, PageSize); err != nil {
+			return fmt.Errorf("start gate: write to the memfd: %w", err)
+		}
 	}
 	// Nobody can shrink it under init's stores.
 	if _, err := unix.FcntlInt(uintptr(p.fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL); err != nil {
@@ -79,11 +91,15 @@ func (p *Page) init() error {
 // Close gives the page back. A page that was handed to Prepare is closed by
 // init's end.
 func (p *Page) Close() error {
-	err := unix.Munmap(p.mem)
-	if cerr := unix.Close(p.fd); err == nil {
-		err = cerr
+	return errors.Join(unix.Munmap(p.mem), p.File().Close())
+}
+
+// File returns the page's file, for Outcome. It is closed with the page.
+func (p *Page) File() *os.File {
+	if p.file == nil {
+		p.file = os.NewFile(uintptr(p.fd), "start gate's page")
 	}
-	return err
+	return p.file
 }
 
 func (p *Page) put(off int, v int64) { binary.NativeEndian.PutUint64(p.mem[off:], uint64(v)) }

@@ -58,11 +58,17 @@ const maxPasswd = 1 << 20
 // defaultHome is what HOME is when the container does not tell.
 const defaultHome = "/"
 
+// HasHome is whether the environment tells what HOME is.
+func (p *Plan) HasHome() bool {
+	_, told := lookup(p.Env, "HOME")
+	return told
+}
+
 // Home returns what HOME is to be in a container whose root directory root is,
 // where the environment does not tell; "" where it does. ok is false if only the
 // container's user can know, with its own rights.
 func (p *Plan) Home(root int) (dir string, ok bool) {
-	if _, told := lookup(p.Env, "HOME"); told {
+	if p.HasHome() {
 		return "", true
 	}
 	fd, err := linux.OpenInRoot(root, "/etc/passwd", unix.O_PATH, 0)

@@ -49,7 +49,7 @@ func runExec(conn *protocol.Conn, frame *protocol.Frame) error {
 	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fmt.Errorf("mark the inherited fds close-on-exec: %w", err)
 	}
-	page, err := notify.NewPage() // before the rlimits: one may forbid a file of its size
+	page, err := notify.NewPage(nil) // before the rlimits: one may forbid a file of its size
 	if err != nil {
 		return err
 	}

@@ -163,7 +163,7 @@ func run(conn *protocol.Conn, frame *protocol.Frame) (err error) {
 	if _, err := unix.Setsid(); err != nil {
 		return fmt.Errorf("make a new session: %w", err)
 	}
-	page, err := notify.NewPage() // before the rlimits: one may forbid a file of its size
+	page, err := notify.NewPage(nil) // before the rlimits: one may forbid a file of its size
 	if err != nil {
 		return err
 	}

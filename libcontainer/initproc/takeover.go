@@ -65,7 +65,7 @@ func (s *successor) watchSignals() error {
 	if os.Getpid() != 1 {
 		return nil
 	}
-	for _, sig := range [...]unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM} {
+	for _, sig := range plan.EndingSignals {
 		ignored, err := linux.SignalIgnored(sig)
 		if err != nil {
 			return fmt.Errorf("look at the action of signal %d: %w", sig, err)

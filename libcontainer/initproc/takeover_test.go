@@ -79,7 +79,7 @@ func fakeInit() {
 	check(err)
 	conn, err := protocol.Open(4)
 	check(err)
-	page, err := notify.NewPage()
+	page, err := notify.NewPage(nil)
 	check(err)
 	p := &plan.Init{Waits: true, TellAtGate: true, Seccomp: filterOf(os.Getenv(roleFilter)), Credentials: credentials.Plan{
 		Cwd: "/", KeepSysAdmin: true,

@@ -54,6 +54,9 @@ type Gate struct {
 	Files   GateFiles
 }
 
+// EndingSignals end an init that waits for start.
+var EndingSignals = [...]unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM}
+
 // GateFiles are open when the stub is executed, and become close-on-exec in it.
 type GateFiles struct {
 	Runtime  int // where the runtime says that the container is recorded
@@ -84,9 +87,15 @@ const gateName = "gourd"
 func (g *Gate) AppendSteps(t *nsenter.Tail) {
 	s := gateSteps{t, g}
 	s.settle()
+	s.wait(t.String(g.Exec.Path))
+}
+
+// wait appends the gate, and what is behind it: the execution of the program whose
+// path is there.
+func (s gateSteps) wait(path nsenter.Arg) {
 	s.recorded()
 	signal := s.admit()
-	s.launch()
+	s.launch(path)
 	if signal >= 0 {
 		s.Steps[signal].Target = s.Here()
 		s.signalled()
@@ -109,9 +118,18 @@ func (s gateSteps) settle() {
 		s.Call("close a file on exec", unix.SYS_FCNTL, num(fd), num(unix.F_SETFD), num(unix.FD_CLOEXEC))
 	}
 	capabilities(s.Table, s.g.Credentials)
+	s.name()
+	mapPage(s.Table, f.Page, notify.PageSize)
+}
+
+func (s gateSteps) name() {
 	s.Call("take the name", unix.SYS_PRCTL, num(unix.PR_SET_NAME), s.String(gateName), num(0), num(0), num(0))
-	s.Call("map the page", unix.SYS_MMAP, num(pageAt), num(notify.PageSize), num(unix.PROT_READ|unix.PROT_WRITE),
-		num(unix.MAP_SHARED|unix.MAP_FIXED_NOREPLACE), num(f.Page), num(0))
+}
+
+// mapPage maps a file at pageAt, where its words can be stored to.
+func mapPage(t *nsenter.Table, fd, size int) {
+	t.Call("map the page", unix.SYS_MMAP, num(pageAt), num(size), num(unix.PROT_READ|unix.PROT_WRITE),
+		num(unix.MAP_SHARED|unix.MAP_FIXED_NOREPLACE), num(fd), num(0))
 }
 
 // recorded waits for the runtime's word, to which it may have to tell that the stub
@@ -185,9 +203,9 @@ func (s gateSteps) fdMessage(fd int) nsenter.Arg {
 // launch is notify's: it puts the process under the Landlock rules, loads the
 // filter and executes the program, and what fails is told by the page, into which
 // the results go.
-func (s gateSteps) launch() {
+func (s gateSteps) launch(path nsenter.Arg) {
 	e := &s.g.Exec
-	path, argv, envp := s.String(e.Path), s.Strings(e.Argv), s.Strings(e.Env)
+	argv, envp := s.Strings(e.Argv), s.Strings(e.Env)
 	filter := filterProgram(s.Table, s.g.Seccomp)
 	at := func(off int) nsenter.Arg { return num(pageAt + off) }
 	s.RestoreMask()

@@ -179,18 +179,21 @@ func bindFile(source, target int) error {
 	return nil
 }
 
+// Links are the symlinks that are made in /dev in any case, beside core and ptmx.
+var Links = [...]struct{ Name, Target string }{
+	{"fd", "/proc/self/fd"},
+	{"stdin", "/proc/self/fd/0"},
+	{"stdout", "/proc/self/fd/1"},
+	{"stderr", "/proc/self/fd/2"},
+}
+
 // makeLinks makes the symlinks of runtime-linux.md, "Dev symbolic links", and
 // those that runc makes too; what is there already stays. The exception is
 // ptmx, which always leads to the container's own devpts.
 func (r *Root) makeLinks(dev int) error {
-	for _, l := range [...]struct{ name, target string }{
-		{"fd", "/proc/self/fd"},
-		{"stdin", "/proc/self/fd/0"},
-		{"stdout", "/proc/self/fd/1"},
-		{"stderr", "/proc/self/fd/2"},
-	} {
-		if err := r.makeLink(dev, l.target, l.name); err != nil && err != unix.EEXIST {
-			return fmt.Errorf("symlink /dev/%s: %w", l.name, err)
+	for _, l := range Links {
+		if err := r.makeLink(dev, l.Target, l.Name); err != nil && err != unix.EEXIST {
+			return fmt.Errorf("symlink /dev/%s: %w", l.Name, err)
 		}
 	}
 	if core, err := linux.OpenInRoot(r.fd, "/proc/kcore", unix.O_PATH, 0); err == nil {

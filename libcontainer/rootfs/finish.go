@@ -123,7 +123,7 @@ func (m *masker) coverDir(target int) error {
 	if m.empty >= 0 {
 		return bindFile(m.empty, target)
 	}
-	empty, err := linux.NewFilesystem("tmpfs", "tmpfs", maskParams(m.root.plan.MountLabel), maskAttrs)
+	empty, err := linux.NewFilesystem("tmpfs", "tmpfs", MaskParams(m.root.plan.MountLabel), MaskAttrs)
 	if err != nil {
 		return err
 	}

@@ -73,9 +73,9 @@ func labelRoot(fd int, context string) error {
 	return nil
 }
 
-// maskParams are those of the tmpfs that covers masked directories. The root
+// MaskParams are those of the tmpfs that covers masked directories. The root
 // directory is the one inode.
-func maskParams(context string) []Param {
+func MaskParams(context string) []Param {
 	params := []Param{
 		{Key: "ro", Flag: true},
 		{Key: "nr_blocks", Value: "1"},
@@ -88,5 +88,5 @@ func maskParams(context string) []Param {
 	return params
 }
 
-// maskAttrs are the attributes of that tmpfs.
-const maskAttrs = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
+// MaskAttrs are the attributes of that tmpfs.
+const MaskAttrs = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC

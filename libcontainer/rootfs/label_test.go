@@ -50,7 +50,7 @@ func TestMountLabel(t *testing.T) {
 			t.Errorf("%s has the context %q, want %q", m.Destination, got, want[m.Destination])
 		}
 	}
-	if params := maskParams(p.MountLabel); params[len(params)-1] != (Param{Key: "context", Value: label}) {
+	if params := MaskParams(p.MountLabel); params[len(params)-1] != (Param{Key: "context", Value: label}) {
 		t.Errorf("masks have %v", params)
 	}
 	if got := legacyData(p.Mounts[1].Params); !strings.Contains(got, `context="`+label+`"`) {

@@ -42,16 +42,29 @@ func (r *Root) note(dir int, names ...string) {
 		return
 	}
 	// What is on a new filesystem goes with it.
-	if m := r.plan.over(file); m != nil && m.Kind == Bind {
+	if m := over(r.plan.Mounts, file); m != nil && m.Kind == Bind {
 		r.made = append(r.made, Made{m.Source, strings.TrimPrefix(file, m.Destination)})
 	}
 }
 
+// MadeAt is where a file would be made on the host that is made at this path of
+// the container when the first n mounts are there, and no symlink leads to it; ok
+// is false if it would go with a new filesystem.
+func (p *Plan) MadeAt(file string, n int) (made Made, ok bool) {
+	switch m := over(p.Mounts[:n], file); {
+	case m == nil:
+		return Made{Path: file}, true
+	case m.Kind == Bind:
+		return Made{m.Source, strings.TrimPrefix(file, m.Destination)}, true
+	}
+	return Made{}, false
+}
+
 // over returns the mount that a file is on, by their paths; nil is the root.
-func (p *Plan) over(file string) *Mount {
+func over(mounts []Mount, file string) *Mount {
 	var on *Mount
-	for i := range p.Mounts {
-		m := &p.Mounts[i]
+	for i := range mounts {
+		m := &mounts[i]
 		if m.Kind != Remount && strings.HasPrefix(file, m.Destination+"/") && (on == nil || len(m.Destination) >= len(on.Destination)) {
 			on = m
 		}

@@ -71,3 +71,33 @@ func tree(t *testing.T, dir string) []string {
 	slices.Sort(names)
 	return names
 }
+
+// TestMadeAt is where what is made would be, by the mounts that are there.
+func TestMadeAt(t *testing.T) {
+	p := &Plan{Mounts: []Mount{
+		{Kind: Bind, Source: "/s", Destination: "/v"},
+		{Kind: Remount, Destination: "/v/r"},
+		{Type: "tmpfs", Destination: "/t"},
+		{Kind: Bind, Source: "/s2", Destination: "/t/v"},
+	}}
+	for _, tt := range []struct {
+		file string
+		n    int
+		want Made
+		ok   bool
+	}{
+		{"/v", 4, Made{Path: "/v"}, true},
+		{"/v/a", 4, Made{On: "/s", Path: "/a"}, true},
+		{"/v/a", 0, Made{Path: "/v/a"}, true}, // not yet mounted
+		{"/v/r/a", 4, Made{On: "/s", Path: "/r/a"}, true},
+		{"/vv/a", 4, Made{Path: "/vv/a"}, true},
+		{"/t/a", 4, Made{}, false},
+		{"/t/a", 2, Made{Path: "/t/a"}, true},
+		{"/t/v/a", 4, Made{On: "/s2", Path: "/a"}, true},
+		{"/t/v", 4, Made{}, false},
+	} {
+		if got, ok := p.MadeAt(tt.file, tt.n); got != tt.want || ok != tt.ok {
+			t.Errorf("%s after %d mounts: %v, %v; want %v, %v", tt.file, tt.n, got, ok, tt.want, tt.ok)
+		}
+	}
+}

@@ -29,9 +29,9 @@ func TestScripts(t *testing.T) {
 	runAll(t, "script", "*")
 }
 
-// TestExecViaInit runs the scripts of exec once more, with each exec that could
+// TestViaInit runs the scripts once more, with each create, run and exec that could
 // do without a Go program inside going the other way, through gourd's init.
-func TestExecViaInit(t *testing.T) {
+func TestViaInit(t *testing.T) {
 	if os.Geteuid() == 0 {
 		rt, err := world.FindRuntime()
 		if err != nil {
@@ -41,7 +41,7 @@ func TestExecViaInit(t *testing.T) {
 			t.Skip("only gourd has two ways")
 		}
 	}
-	runAll(t, "via init", "exec*")
+	runAll(t, "via init", "*")
 }
 
 func runAll(t *testing.T, inside, names string) {
@@ -68,5 +68,6 @@ func runViaInit(t *world.T, script string) {
 	runScript(t, script)
 }
 
-// viaInitEnv is the variable whose value each exec of a script gets as a flag.
+// viaInitEnv is the variable whose value each create, run and exec of a script gets
+// as a flag.
 const viaInitEnv = "VIA"

@@ -138,6 +138,21 @@ func waitJob(ts *testscript.TestScript, j *job) int {
 	return j.cmd.ProcessState.ExitCode()
 }
 
+// twoWays are the verbs with --via-init.
+var twoWays = []string{"create", "run", "exec"}
+
+// verbAt returns the index of the verb in a command line that may begin with global
+// flags, of which some have a value.
+func verbAt(args []string) int {
+	for i, a := range args {
+		value := i > 0 && strings.HasPrefix(args[i-1], "-") && !strings.Contains(args[i-1], "=")
+		if slices.Contains(twoWays, a) || !value && !strings.HasPrefix(a, "-") {
+			return i
+		}
+	}
+	return 0
+}
+
 // startRuntime starts the runtime; it returns nil where that stays in the
 // background.
 func startRuntime(ts *testscript.TestScript, args []string) *job {
@@ -161,7 +176,8 @@ func startRuntime(ts *testscript.TestScript, args []string) *job {
 			rest = append(rest, a)
 		}
 	}
-	if i := slices.Index(rest, "exec"); i == 2 && os.Getenv(viaInitEnv) != "" {
+	// An exec with a global flag is left alone: a script wants to see which way it goes.
+	if i := verbAt(rest[2:]) + 2; os.Getenv(viaInitEnv) != "" && slices.Contains(twoWays, rest[i]) && (rest[i] != "exec" || i == 2) {
 		rest = slices.Insert(rest, i+1, os.Getenv(viaInitEnv))
 	}
 	// Who runs containers in a user namespace gives them their standard output.

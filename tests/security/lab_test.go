@@ -37,6 +37,7 @@ type lab struct {
 	self    string   // a copy of this test binary, of which images have links
 	state   string   // --root
 	exec    []string // the verb, with what says which way it takes; full
+	viaInit bool     // create and run take the other way
 	runs    int
 }
 
@@ -51,6 +52,7 @@ func runAttack(t *world.T, arg string) {
 	if viaInit {
 		l.exec = append(l.exec, "--via-init")
 	}
+	l.viaInit = viaInit
 	l.exec = slices.Clip(l.exec)
 	rt, err := world.FindRuntime()
 	l.must(err)
@@ -260,6 +262,9 @@ func (l *lab) gourdBy(c caller, args ...string) result {
 	defer out.Close()
 	errs := l.output("err")
 	defer errs.Close()
+	if l.viaInit && (args[0] == "create" || args[0] == "run") {
+		args = slices.Insert(slices.Clone(args), 1, "--via-init")
+	}
 	cmd := exec.Command(l.runtime, append([]string{"--root", l.state}, args...)...)
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles, cmd.SysProcAttr = out, errs, c.extra, c.attr
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}

@@ -1,0 +1,254 @@
+package plan
+
+import (
+	"encoding/binary"
+	"io"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/cgroups"
+	"github.com/gourd-oci/gourd/internal/trace"
+	"github.com/gourd-oci/gourd/libcontainer/credentials"
+	"github.com/gourd-oci/gourd/libcontainer/rootfs"
+	"github.com/gourd-oci/gourd/notify"
+	"github.com/gourd-oci/gourd/nsenter"
+)
+
+// straight.go: a container's init without a Go program. The raw child that has
+// been born into its namespaces sets the container up by a table of system
+// calls, which are those of initproc in the same order, and then waits at the gate,
+// or executes the program. What it needs to know of the root filesystem it finds
+// out itself, by steps whose outcome decides how it goes on: nothing is looked up
+// by one and used by another.
+//
+// Its steps are in the files named straight_*, by what they are about.
+
+// Straight returns why the container is to be set up by gourd's init, "" if the
+// straight way will do.
+func (p *Plan) Straight() (why string) {
+	e, i, r, c := &p.Enter, &p.Init, &p.Init.Rootfs, &p.Init.Credentials
+	switch {
+	case e.New&unix.CLONE_NEWNS == 0:
+		return "its mount namespace is not its own"
+	case e.New&unix.CLONE_NEWPID == 0: // others could look at it
+		return "its pid namespace is not its own"
+	case i.UserNS:
+		return "it has a user namespace"
+	case e.Private(unix.CLONE_NEWTIME):
+		return "it has a time namespace"
+	case p.Cgroup.Manager == cgroups.ManagerSystemd: // a scope is for one process, and there may be a second try
+		return "systemd makes its cgroup"
+	case len(p.Devices) > 0: // and would end with the first try
+		return "network devices are moved into it"
+	case i.HookSync || len(i.CreateHooks) > 0: // nothing begins anew once a hook has run
+		return "hooks are run while it is created"
+	case len(i.StartHooks) > 0:
+		return "startContainer hooks are run in it"
+	case i.Terminal:
+		return "it has a terminal"
+	case i.Landlock != nil:
+		return "it has Landlock rules"
+	case i.Seccomp != nil && i.Seccomp.Notify:
+		return "its seccomp filter has a listener"
+	case c.SELinuxLabel != "" || c.AppArmorProfile != "" || r.MountLabel != "":
+		return "it has labels"
+	case !ordinary(c):
+		return "it has inheritable capabilities beyond the bounding set"
+	case r.Shared || r.Whole || r.NoPivot:
+		return "its root is not changed by pivot_root"
+	case r.Propagation != 0 && (r.Propagation&unix.MS_REC == 0 || r.Propagation&(unix.MS_PRIVATE|unix.MS_SLAVE) == 0):
+		return "linux.rootfsPropagation"
+	case r.BindDevices || r.AskSources:
+		return "its devices are the host's"
+	}
+	for n := range r.Mounts {
+		if why := straightMount(&r.Mounts[n]); why != "" {
+			return r.Mounts[n].String() + ": " + why
+		}
+	}
+	return ""
+}
+
+// StraightFacts are what the table of a straight init needs beside the plan: what
+// is known of this process, whose child it is, and of the root filesystem.
+type StraightFacts struct {
+	Page     int           // notify's, with StraightInit.Behind behind it
+	Lock     int           // the gate's file
+	Gate     int           // notify's listener; -1: init does not wait for start
+	Owner    uint32        // who may start, beside root
+	Signals  uint64        // end init while it waits; see Gate.Signals
+	SignalFD int           // a signalfd of these; -1 if there are none
+	Null     []int         // which of the fds 0 to 2 are the host's /dev/null
+	Own      []int         // which of them become the user's
+	Home     string        // what HOME is; "" if it is in the environment
+	Limits   []unix.Rlimit // those that this process has of Credentials.Rlimits
+	UID, GID int           // of this process: own its keyrings
+	Traced   bool          // note how long things take
+}
+
+// Uses are the files that the child has to inherit.
+func (f *StraightFacts) Uses() []int {
+	fds := []int{f.Page, f.Lock}
+	for _, fd := range [...]int{f.Gate, f.SignalFD} {
+		if fd >= 0 {
+			fds = append(fds, fd)
+		}
+	}
+	return fds
+}
+
+// StraightInit is a straight init to be.
+type StraightInit struct {
+	Init  *Init
+	Facts StraightFacts
+	made  []rootfs.Made // what the words of the page say of
+	spans []trace.Event // without their times
+}
+
+// The page is notify's. Behind it there is a word for each file that may be made on
+// the host, not negative if it has been: whoever takes away what a failed create
+// leaves behind reads them there, however the child has ended. Behind these there
+// are the times of a trace.
+const madeAt = notify.PageSize
+
+// mostMade is how many files may be made on the host, at most.
+func (i *StraightInit) mostMade() int {
+	r := &i.Init.Rootfs
+	n := 1 + len(rootfs.Links) + 2 + names(r.Cwd) // /dev, and core and ptmx in it
+	for k := range r.Mounts {
+		n += 2 * names(r.Mounts[k].Destination) // as a file or as a directory
+	}
+	for k := range r.Devices {
+		n += names(r.Devices[k].Path)
+	}
+	return n
+}
+
+func names(path string) int { return strings.Count(path, "/") }
+
+// mostSpans is how many steps of a trace there are, at most.
+func (i *StraightInit) mostSpans() int {
+	if !i.Facts.Traced {
+		return 0
+	}
+	return 16 + len(i.Init.Rootfs.Mounts)
+}
+
+func (i *StraightInit) spansAt() int { return madeAt + 8*i.mostMade() }
+
+// size is that of the page, with all that is behind it.
+func (i *StraightInit) size() int { return i.spansAt() + spanSize*i.mostSpans() }
+
+// Behind is what is behind the page at the beginning.
+func (i *StraightInit) Behind() []byte {
+	b := make([]byte, i.size()-madeAt)
+	for k := range b[:8*i.mostMade()] {
+		b[k] = 0xff
+	}
+	return b
+}
+
+// Made returns what has been made on the host.
+func (i *StraightInit) Made(page io.ReaderAt) ([]rootfs.Made, error) {
+	words := make([]byte, 8*len(i.made))
+	if _, err := page.ReadAt(words, madeAt); err != nil {
+		return nil, err
+	}
+	var list []rootfs.Made
+	for k, m := range i.made {
+		if int64(binary.NativeEndian.Uint64(words[8*k:])) >= 0 {
+			list = append(list, m)
+		}
+	}
+	return list, nil
+}
+
+// AppendSteps appends the steps from the new namespaces to the execve of the
+// program. The order is initproc's.
+func (i *StraightInit) AppendSteps(t *nsenter.Tail) {
+	f, p := &i.Facts, i.Init
+	s := setUp{credSteps{newSteps(t), &p.Credentials}, i, &p.Rootfs, nsenter.Arg{}}
+	mapPage(t.Table, f.Page, i.size())
+	whole := s.span("set the container up", "")
+	s.Call("make a new session", unix.SYS_SETSID)
+	s.early()
+	s.network()
+	s.Call("give modes as they are to be", unix.SYS_UMASK, num(0))
+	s.openRoot()
+	late := s.mounts()
+	s.pivot()
+	s.sysctls()
+	s.finish(late)
+	s.ownStdio()
+	become := s.span("set the credentials", "")
+	s.apply()
+	become()
+	path := s.resolve()
+	s.limits()
+	// setresuid(2) has made it what fs.suid_dumpable says.
+	s.Call("stay undumpable", unix.SYS_PRCTL, num(unix.PR_SET_DUMPABLE), num(0), num(0), num(0), num(0))
+	whole()
+	s.Say("tell gourd that the container is set up")
+	g := gateSteps{t, &Gate{
+		Credentials: s.c, Seccomp: p.Seccomp, Owner: f.Owner, Signals: f.Signals,
+		Exec:  credentials.Exec{Argv: s.c.Args, Env: s.env()},
+		Files: GateFiles{Runtime: t.Socket(), Listener: f.Gate, Lock: f.Lock, Page: f.Page, Signals: f.SignalFD},
+	}}
+	if f.Gate < 0 {
+		s.Await("wait until the container is recorded")
+		g.launch(path.Value())
+		return
+	}
+	// Nothing of the set-up stays open for as long as it waits.
+	keep := append([]int{0, 1, 2, t.Socket()}, f.Uses()...)
+	for fd := range p.PreserveFDs {
+		keep = append(keep, 3+fd)
+	}
+	s.closeOthers(keep)
+	g.name()
+	g.wait(path.Value())
+}
+
+// closeOthers closes all fds but these.
+func (s *setUp) closeOthers(fds []int) {
+	slices.Sort(fds)
+	const last = 1<<32 - 1
+	next := 0
+	for _, fd := range append(fds, last) {
+		if fd > next {
+			s.Call("close what is not needed any more", unix.SYS_CLOSE_RANGE, num(next), num(fd-1), num(0))
+		}
+		next = fd + 1
+	}
+}
+
+// setUp appends the steps of a straight init.
+type setUp struct {
+	credSteps
+	i    *StraightInit
+	r    *rootfs.Plan
+	proc nsenter.Arg // where the fd of a private procfs is
+}
+
+// note returns the word that a step's result goes to which makes a file of this
+// path in the container, when the first n mounts are there; the zero value if
+// nobody needs to know.
+func (s *setUp) note(file string, n int) nsenter.Arg {
+	m, ok := s.r.MadeAt(file, n)
+	if !ok {
+		return nsenter.Arg{}
+	}
+	s.i.made = append(s.i.made, m)
+	return num(pageAt + madeAt + 8*(len(s.i.made)-1))
+}
+
+// env is the environment of the program.
+func (s *setUp) env() []string {
+	env := s.c.Env
+	if home := s.i.Facts.Home; home != "" {
+		env = append(env[:len(env):len(env)], "HOME="+home)
+	}
+	return env
+}

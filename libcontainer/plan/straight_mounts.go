@@ -1,0 +1,262 @@
+package plan
+
+import (
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/libcontainer/rootfs"
+	"github.com/gourd-oci/gourd/nsenter"
+)
+
+// The mounts of the config: rootfs/mount.go and target.go. A destination that is
+// reached through a symlink, or below one, is left to init, which then looks where
+// that leads.
+
+// straightMount returns why a mount is none for a table; "" if it is.
+func straightMount(m *rootfs.Mount) (why string) {
+	switch {
+	case m.CopyUp:
+		return "tmpcopyup"
+	case m.IDMap != nil:
+		return "its ids are mapped"
+	case m.Legacy:
+		return "it needs mount(2)"
+	case m.Kind == rootfs.Filesystem && m.Type == "tmpfs" && !m.OwnMode:
+		return "a tmpfs takes the mode of what it covers"
+	case m.Source == rootfs.LaterCgroup || m.Fallback == rootfs.LaterCgroup:
+		return "its source is not known yet"
+	}
+	return ""
+}
+
+// mounts makes them in their order, and then the devices. It returns what is to be
+// made read-only in the end.
+func (s *setUp) mounts() (late []lateMount) {
+	defer s.span("make the mounts", "")()
+	for n := range s.r.Mounts {
+		m := &s.r.Mounts[n]
+		end := s.span("mount", m.Destination)
+		switch m.Kind {
+		case rootfs.Bind:
+			s.bind(n, m)
+		case rootfs.Remount:
+			s.remount(n, m)
+		default:
+			if fd := s.newMount(n, m); m.LateReadonly {
+				late = append(late, lateMount{m, fd})
+			}
+		}
+		end()
+	}
+	if s.r.SetupDev {
+		s.devices()
+	}
+	return late
+}
+
+// lateMount is a mount to be made read-only in the end, and where its fd is.
+type lateMount struct {
+	m  *rootfs.Mount
+	fd nsenter.Arg
+}
+
+// bind mounts a copy of the tree at the source, whose attributes are set while it
+// is detached.
+func (s *setUp) bind(n int, m *rootfs.Mount) {
+	where := m.String() + ": "
+	flags := cloneTree
+	if m.Recursive {
+		flags |= unix.AT_RECURSIVE
+	}
+	tree := s.Cell()
+	s.Call(where+"open source "+m.Source, unix.SYS_OPEN_TREE, num(unix.AT_FDCWD), s.String(m.Source), num(flags)).Save = tree
+	if m.ProcSource {
+		s.onFilesystem(where+"the source is no procfs", tree, unix.PROC_SUPER_MAGIC)
+		s.look(tree.Value())
+		s.want(where+"the source is not the root of a procfs", s.seen.Plus(statIno), procRootIno, ^uint64(0))
+	}
+	if m.SysSource {
+		s.onFilesystem(where+"the source is no sysfs", tree, unix.SYSFS_MAGIC)
+	}
+	s.setAttrs(where, tree, m)
+	target := s.pin(n, m, tree)
+	s.attach(where+"move_mount", tree, target)
+	s.propagate(where, tree, m)
+	s.close(target)
+	s.close(tree)
+}
+
+// procRootIno is the inode number of the root of every procfs (linux/proc_ns.h).
+const procRootIno = 1
+
+// onFilesystem appends what fails unless the file of an fd is on a filesystem of
+// that type.
+func (s *setUp) onFilesystem(why string, fd nsenter.Arg, magic uint64) {
+	const size = 120 // struct statfs, which begins with the type
+	buf := s.Words(make([]uint64, size/8)...)
+	s.Call("look at its filesystem", unix.SYS_FSTATFS, fd.Value(), buf)
+	s.want(why, buf, magic, ^uint64(0))
+}
+
+// setAttrs sets the attributes that options name, first those of the mount alone.
+func (s *setUp) setAttrs(where string, fd nsenter.Arg, m *rootfs.Mount) {
+	s.setAttr(where+"mount_setattr", fd.Value(), false, m.Set, m.Clear|m.Unnamed, 0)
+	s.setAttr(where+"mount_setattr", fd.Value(), true, m.RecSet, m.RecClear, 0)
+}
+
+// propagate sets the propagation of an attached mount.
+func (s *setUp) propagate(where string, fd nsenter.Arg, m *rootfs.Mount) {
+	for _, flags := range m.Propagation {
+		s.setAttr(where+"set propagation", fd.Value(), flags&unix.MS_REC != 0, 0, 0, flags&^unix.MS_REC)
+	}
+}
+
+// remount changes the mount at the destination, and its filesystem when there are
+// parameters for it.
+func (s *setUp) remount(_ int, m *rootfs.Mount) {
+	where := m.String() + ": "
+	target := s.Cell()
+	s.open(where+"open the destination", s.root.Value(), m.Destination, unix.O_PATH, inRoot|unix.RESOLVE_NO_SYMLINKS).Save = target
+	if len(m.Params) > 0 {
+		ctx := s.Cell()
+		s.Call(where+"fspick", unix.SYS_FSPICK, target.Value(), s.empty, num(unix.FSPICK_CLOEXEC|unix.FSPICK_EMPTY_PATH)).Save = ctx
+		s.configure(where, ctx, m.Params)
+		s.Call(where+"reconfigure the filesystem", unix.SYS_FSCONFIG, ctx.Value(), num(unix.FSCONFIG_CMD_RECONFIGURE), num(0), num(0), num(0))
+		s.close(ctx)
+	}
+	s.setAttrs(where, target, m)
+	s.propagate(where, target, m)
+	s.close(target)
+}
+
+// newMount mounts a new filesystem and returns where its fd is, if that stays open.
+func (s *setUp) newMount(n int, m *rootfs.Mount) (fd nsenter.Arg) {
+	where := m.String() + ": "
+	target := s.pin(n, m, nsenter.Arg{})
+	fd = s.Cell()
+	s.filesystem(where+"make the filesystem", fd, m.Type, m.Source, m.Params, m.Set)
+	s.attach(where+"move_mount", fd, target)
+	s.propagate(where, fd, m)
+	s.close(target)
+	if !m.LateReadonly {
+		s.close(fd)
+	}
+	return fd
+}
+
+// filesystem is linux.NewFilesystem; the fd goes to a cell.
+func (s *setUp) filesystem(why string, fd nsenter.Arg, fstype, source string, params []rootfs.Param, attr uint64) {
+	ctx := s.Cell()
+	s.Call(why+": fsopen "+fstype, unix.SYS_FSOPEN, s.String(fstype), num(unix.FSOPEN_CLOEXEC)).Save = ctx
+	if source != "" {
+		params = append([]rootfs.Param{{Key: "source", Value: source}}, params...)
+	}
+	s.configure(why+": ", ctx, params)
+	s.Call(why+": create it", unix.SYS_FSCONFIG, ctx.Value(), num(unix.FSCONFIG_CMD_CREATE), num(0), num(0), num(0))
+	s.Call(why+": fsmount", unix.SYS_FSMOUNT, ctx.Value(), num(unix.FSMOUNT_CLOEXEC), num(int(attr))).Save = fd
+	s.close(ctx)
+}
+
+func (s *setUp) configure(why string, ctx nsenter.Arg, params []rootfs.Param) {
+	for _, p := range params {
+		how, value := unix.FSCONFIG_SET_STRING, num(0)
+		if p.Flag {
+			how = unix.FSCONFIG_SET_FLAG
+		} else {
+			value = s.String(p.Value)
+		}
+		s.Call(why+"fsconfig "+p.String(), unix.SYS_FSCONFIG, ctx.Value(), num(how), s.String(p.Key), value, num(0))
+	}
+}
+
+// pin opens the destination of Mounts[n], or makes it: a directory, or where tree
+// is a file one.
+func (s *setUp) pin(n int, m *rootfs.Mount, tree nsenter.Arg) (target nsenter.Arg) {
+	where := m.String() + ": destination"
+	target = s.Cell()
+	open := s.open(where, s.root.Value(), m.Destination, unix.O_PATH, inRoot|unix.RESOLVE_NO_SYMLINKS)
+	open.Save, open.Allow = target, nsenter.Errnos(unix.ENOENT)
+	missing := s.last()
+	there := s.jump()
+	s.land(missing)
+	made := -1
+	if tree != (nsenter.Arg{}) {
+		s.look(tree.Value())
+		dir := s.ifType(unix.S_IFDIR)
+		s.makeFile(where, m.Destination, n, target)
+		made = s.jump()
+		s.land(dir)
+	}
+	s.makeDir(where, m.Destination, n, target)
+	if made >= 0 {
+		s.land(made)
+	}
+	s.land(there)
+	return target
+}
+
+// makeDir makes a directory that is missing, and what is missing on the way to it,
+// when the first n mounts are there.
+func (s *setUp) makeDir(where, path string, n int, fd nsenter.Arg) {
+	parent, owned := s.parent(where, path, n)
+	s.makeOne(where, parent, path, n, fd)
+	if owned {
+		s.Call("close it", unix.SYS_CLOSE, parent)
+	}
+}
+
+// makeFile is makeDir for an empty file, which must not exist.
+func (s *setUp) makeFile(where, path string, n int, fd nsenter.Arg) {
+	parent, owned := s.parent(where, path, n)
+	s.Call(where+": make "+path, unix.SYS_OPENAT, parent, s.String(path[strings.LastIndexByte(path, '/')+1:]),
+		num(unix.O_RDONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC), num(0o644)).Save = fd
+	if word := s.note(path, n); word != (nsenter.Arg{}) {
+		s.Set("note that it is made", word, num(0))
+	}
+	if owned {
+		s.Call("close it", unix.SYS_CLOSE, parent)
+	}
+}
+
+// makeOne makes the last directory of path in parent and opens it. One that is
+// there, from just now, is taken if it is none but a directory.
+func (s *setUp) makeOne(where string, parent nsenter.Arg, path string, n int, fd nsenter.Arg) {
+	name := s.String(path[strings.LastIndexByte(path, '/')+1:])
+	make := s.Call(where+": make "+path, unix.SYS_MKDIRAT, parent, name, num(0o755))
+	make.Save, make.Allow = s.note(path, n), nsenter.Errnos(unix.EEXIST)
+	s.Call(where+": open "+path, unix.SYS_OPENAT, parent, name, num(unix.O_PATH|unix.O_NOFOLLOW|unix.O_DIRECTORY|unix.O_CLOEXEC)).Save = fd
+}
+
+// parent opens the directory that path is in, or makes it. It returns an argument
+// for steps, and whether that is an fd to be closed.
+func (s *setUp) parent(where, path string, n int) (dir nsenter.Arg, owned bool) {
+	up := path[:strings.LastIndexByte(path, '/')]
+	if up == "" {
+		return s.root.Value(), false
+	}
+	fd := s.Cell()
+	open := s.open(where+": open "+up, s.root.Value(), up, unix.O_PATH|unix.O_DIRECTORY, inRoot|unix.RESOLVE_NO_SYMLINKS)
+	open.Save, open.Allow = fd, nsenter.Errnos(unix.ENOENT)
+	missing := s.last()
+	there := s.jump()
+	s.land(missing)
+	dir = s.root.Value()
+	for at := 0; at < len(up); {
+		next := len(up)
+		if i := strings.IndexByte(up[at+1:], '/'); i >= 0 {
+			next = at + 1 + i
+		}
+		to := fd
+		if next < len(up) {
+			to = s.Cell()
+		}
+		s.makeOne(where, dir, up[:next], n, to)
+		if at > 0 {
+			s.Call("close it", unix.SYS_CLOSE, dir)
+		}
+		dir, at = to.Value(), next
+	}
+	s.land(there)
+	return fd.Value(), true
+}
