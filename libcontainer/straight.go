@@ -182,9 +182,6 @@ func (s *straightInit) close() {
 // is why that cannot be known from here.
 func lookForStraight(p *plan.Plan) (f plan.StraightFacts, err error) {
 	c := &p.Init.Credentials
-	if f.Home, err = homeFromOutside(p); err != nil {
-		return f, err
-	}
 	f.UID, f.GID = os.Getuid(), os.Getgid()
 	for fd := range 3 {
 		var st unix.Stat_t
@@ -200,12 +197,47 @@ func lookForStraight(p *plan.Plan) (f plan.StraightFacts, err error) {
 		}
 		f.Limits = append(f.Limits, have)
 	}
-	return f, nil
+	covered := p.Init.Covered()
+	if c.HasHome() && len(covered) == 0 {
+		return f, nil
+	}
+	root, err := linux.OpenNoSymlinks(unix.AT_FDCWD, p.Rootfs, unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return f, fmt.Errorf("root.path: %w", err)
+	}
+	defer unix.Close(root)
+	if f.Modes, err = modes(root, covered); err != nil {
+		return f, err
+	}
+	f.Home, err = homeFromOutside(p, root)
+	return f, err
+}
+
+// modes returns the modes of those that there are of these directories of the root
+// filesystem.
+func modes(root int, paths []string) (map[string]uint32, error) {
+	found := make(map[string]uint32, len(paths))
+	for _, path := range paths {
+		fd, err := linux.OpenInRoot(root, path, unix.O_PATH, unix.RESOLVE_NO_SYMLINKS)
+		if err == unix.ENOENT {
+			continue
+		}
+		var st unix.Stat_t
+		if err == nil {
+			err = unix.Fstat(fd, &st)
+			unix.Close(fd)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("look at %s: %w", path, err)
+		}
+		found[path] = st.Mode & 0o7777
+	}
+	return found, nil
 }
 
 // homeFromOutside returns what HOME is to be, "" where the environment has it. The
 // passwd file is looked at on the host, and so must be on the root filesystem itself.
-func homeFromOutside(p *plan.Plan) (string, error) {
+func homeFromOutside(p *plan.Plan, root int) (string, error) {
 	c := &p.Init.Credentials
 	if c.HasHome() {
 		return "", nil
@@ -217,11 +249,6 @@ func homeFromOutside(p *plan.Plan) (string, error) {
 			return "", errors.New("what is mounted there tells where HOME is")
 		}
 	}
-	root, err := linux.OpenNoSymlinks(unix.AT_FDCWD, p.Rootfs, unix.O_PATH|unix.O_DIRECTORY)
-	if err != nil {
-		return "", err
-	}
-	defer unix.Close(root)
 	fd, err := linux.OpenInRoot(root, passwd, unix.O_PATH, unix.RESOLVE_NO_SYMLINKS)
 	if err == unix.ELOOP {
 		return "", errors.New("a symlink leads to who tells where HOME is")

@@ -64,7 +64,7 @@ func (p *Plan) Straight() (why string) {
 		return "its devices are the host's"
 	}
 	for n := range r.Mounts {
-		if why := straightMount(&r.Mounts[n]); why != "" {
+		if why := straightMount(r, n); why != "" {
 			return r.Mounts[n].String() + ": " + why
 		}
 	}
@@ -85,7 +85,9 @@ type StraightFacts struct {
 	Home     string        // what HOME is; "" if it is in the environment
 	Limits   []unix.Rlimit // those that this process has of Credentials.Rlimits
 	UID, GID int           // of this process: own its keyrings
-	Traced   bool          // note how long things take
+	// Modes are those of the directories of Init.Covered that there are.
+	Modes  map[string]uint32
+	Traced bool // note how long things take
 }
 
 // Uses are the files that the child has to inherit.

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -13,8 +14,10 @@ import (
 // reached through a symlink, or below one, is left to init, which then looks where
 // that leads.
 
-// straightMount returns why a mount is none for a table; "" if it is.
-func straightMount(m *rootfs.Mount) (why string) {
+// straightMount returns why Mounts[n] is none for a table; "" if it is.
+func straightMount(r *rootfs.Plan, n int) (why string) {
+	m := &r.Mounts[n]
+	at, host := r.MadeAt(m.Destination, n)
 	switch {
 	case m.CopyUp:
 		return "tmpcopyup"
@@ -22,12 +25,28 @@ func straightMount(m *rootfs.Mount) (why string) {
 		return "its ids are mapped"
 	case m.Legacy:
 		return "it needs mount(2)"
-	case m.Kind == rootfs.Filesystem && m.Type == "tmpfs" && !m.OwnMode:
+	case takesMode(m) && (!host || at.On != ""): // on another mount, which is not there yet
 		return "a tmpfs takes the mode of what it covers"
 	case m.Source == rootfs.LaterCgroup || m.Fallback == rootfs.LaterCgroup:
 		return "its source is not known yet"
 	}
 	return ""
+}
+
+// takesMode is whether a mount is a tmpfs that takes the mode of the directory that
+// it covers, if there is one.
+func takesMode(m *rootfs.Mount) bool {
+	return m.Kind == rootfs.Filesystem && m.Type == "tmpfs" && !m.OwnMode
+}
+
+// Covered are the directories of the root filesystem whose mode has to be known.
+func (i *Init) Covered() (paths []string) {
+	for k := range i.Rootfs.Mounts {
+		if m := &i.Rootfs.Mounts[k]; takesMode(m) {
+			paths = append(paths, m.Destination)
+		}
+	}
+	return paths
 }
 
 // mounts makes them in their order, and then the devices. It returns what is to be
@@ -133,9 +152,19 @@ func (s *setUp) remount(_ int, m *rootfs.Mount) {
 // newMount mounts a new filesystem and returns where its fd is, if that stays open.
 func (s *setUp) newMount(n int, m *rootfs.Mount) (fd nsenter.Arg) {
 	where := m.String() + ": "
-	target := s.pin(n, m, nsenter.Arg{})
+	params := m.Params
+	var target nsenter.Arg
+	if takesMode(m) {
+		mode, there := s.i.Facts.Modes[m.Destination]
+		target = s.pinAsSeen(n, m, mode, there)
+		if there {
+			params = append([]rootfs.Param{{Key: "mode", Value: strconv.FormatUint(uint64(mode), 8)}}, params...)
+		}
+	} else {
+		target = s.pin(n, m, nsenter.Arg{})
+	}
 	fd = s.Cell()
-	s.filesystem(where+"make the filesystem", fd, m.Type, m.Source, m.Params, m.Set)
+	s.filesystem(where+"make the filesystem", fd, m.Type, m.Source, params, m.Set)
 	s.attach(where+"move_mount", fd, target)
 	s.propagate(where, fd, m)
 	s.close(target)
@@ -193,6 +222,26 @@ func (s *setUp) pin(n int, m *rootfs.Mount, tree nsenter.Arg) (target nsenter.Ar
 		s.land(made)
 	}
 	s.land(there)
+	return target
+}
+
+// pinAsSeen is pin where gourd has looked before whether there is a directory, and
+// what mode it has: it must be so still.
+func (s *setUp) pinAsSeen(n int, m *rootfs.Mount, mode uint32, there bool) (target nsenter.Arg) {
+	where := m.String() + ": destination"
+	target = s.Cell()
+	open := s.open(where, s.root.Value(), m.Destination, unix.O_PATH, inRoot|unix.RESOLVE_NO_SYMLINKS)
+	open.Save = target
+	if there {
+		s.look(target.Value())
+		s.want(where+": its mode has changed", s.seen.Plus(statMode), uint64(mode)<<32, 0o7777<<32)
+		return target
+	}
+	open.Allow = nsenter.Errnos(unix.ENOENT)
+	missing := s.last()
+	s.fail(where + ": it was not there before")
+	s.land(missing)
+	s.makeDir(where, m.Destination, n, target)
 	return target
 }
 

@@ -65,6 +65,10 @@ func TestStraight(t *testing.T) {
 		{"a bind mount", mount(rootfs.Mount{Kind: rootfs.Bind}), ""},
 		{"a filesystem", mount(rootfs.Mount{Type: "proc"}), ""},
 		{"tmpcopyup", mount(rootfs.Mount{Type: "tmpfs", OwnMode: true, CopyUp: true}), "mounts[0] (/d): tmpcopyup"},
+		{"a tmpfs on the root filesystem", mount(rootfs.Mount{Type: "tmpfs"}), ""},
+		{"a tmpfs on a mount", func(p *Plan) {
+			p.Init.Rootfs.Mounts = []rootfs.Mount{{Kind: rootfs.Bind, Source: "/s", Destination: "/d"}, {Where: "mounts[1]", Type: "tmpfs", Destination: "/d/t"}}
+		}, "mounts[1] (/d/t): a tmpfs takes the mode of what it covers"},
 		{"mapped ids", mount(rootfs.Mount{Kind: rootfs.Bind, IDMap: &rootfs.IDMap{}}), "mounts[0] (/d): its ids are mapped"},
 		{"long parameters", mount(rootfs.Mount{Type: "overlay", Legacy: true}), "mounts[0] (/d): it needs mount(2)"},
 	} {
