@@ -101,7 +101,10 @@ func (b *creation) beginStraight() (_ *straightInit, err error) {
 			s.close()
 		}
 	}()
-	facts.Page, facts.Lock, facts.Gate, facts.SignalFD = s.page.FD(), int(f.gate.Fd()), -1, -1
+	facts.Page, facts.Lock, facts.Gate, facts.SignalFD, facts.Console = s.page.FD(), int(f.gate.Fd()), -1, -1, -1
+	if f.console != nil {
+		facts.Console = int(f.console.Fd())
+	}
 	if in.Waits {
 		if err := f.listen(b.c.dir); err != nil {
 			return nil, err

@@ -190,13 +190,22 @@ func (s gateSteps) admit() (signal int) {
 
 // fdMessage stores a struct msghdr with one byte and one fd.
 func (s gateSteps) fdMessage(fd int) nsenter.Arg {
-	iov := s.Words(0, 1)
-	s.Point(iov, 0, s.Words(0))
-	// struct cmsghdr, 64 bits of length, and the fd.
-	control := s.Words(unix.SizeofCmsghdr+4, unix.SOL_SOCKET|unix.SCM_RIGHTS<<32, uint64(fd))
-	msg := s.Words(0, 0, 0, 1, 0, uint64(unix.CmsgSpace(4)), 0)
-	s.Point(msg, 2, iov)
-	s.Point(msg, 4, control)
+	return message(s.Table, s.Words(0), 1, rights(s.Table, fd))
+}
+
+// rights stores the control message that hands over an fd, which is the word behind
+// its struct cmsghdr.
+func rights(t *nsenter.Table, fd int) nsenter.Arg {
+	return t.Words(unix.SizeofCmsghdr+4, unix.SOL_SOCKET|unix.SCM_RIGHTS<<32, uint64(fd))
+}
+
+// message stores a struct msghdr with a text and these rights.
+func message(t *nsenter.Table, text nsenter.Arg, length int, rights nsenter.Arg) nsenter.Arg {
+	iov := t.Words(0, uint64(length))
+	t.Point(iov, 0, text)
+	msg := t.Words(0, 0, 0, 1, 0, uint64(unix.CmsgSpace(4)), 0)
+	t.Point(msg, 2, iov)
+	t.Point(msg, 4, rights)
 	return msg
 }
 

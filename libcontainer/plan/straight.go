@@ -46,8 +46,6 @@ func (p *Plan) Straight() (why string) {
 		return "hooks are run while it is created"
 	case len(i.StartHooks) > 0:
 		return "startContainer hooks are run in it"
-	case i.Terminal:
-		return "it has a terminal"
 	case i.Landlock != nil:
 		return "it has Landlock rules"
 	case i.Seccomp != nil && i.Seccomp.Notify:
@@ -77,6 +75,7 @@ type StraightFacts struct {
 	Page     int           // notify's, with StraightInit.Behind behind it
 	Lock     int           // the gate's file
 	Gate     int           // notify's listener; -1: init does not wait for start
+	Console  int           // where the terminal goes; -1: there is none
 	Owner    uint32        // who may start, beside root
 	Signals  uint64        // end init while it waits; see Gate.Signals
 	SignalFD int           // a signalfd of these; -1 if there are none
@@ -93,7 +92,7 @@ type StraightFacts struct {
 // Uses are the files that the child has to inherit.
 func (f *StraightFacts) Uses() []int {
 	fds := []int{f.Page, f.Lock}
-	for _, fd := range [...]int{f.Gate, f.SignalFD} {
+	for _, fd := range [...]int{f.Gate, f.SignalFD, f.Console} {
 		if fd >= 0 {
 			fds = append(fds, fd)
 		}
@@ -118,7 +117,7 @@ const madeAt = notify.PageSize
 // mostMade is how many files may be made on the host, at most.
 func (i *StraightInit) mostMade() int {
 	r := &i.Init.Rootfs
-	n := 1 + len(rootfs.Links) + 2 + names(r.Cwd) // /dev, and core and ptmx in it
+	n := 1 + len(rootfs.Links) + 3 + names(r.Cwd) // /dev, and core, ptmx and console in it
 	for k := range r.Mounts {
 		n += 2 * names(r.Mounts[k].Destination) // as a file or as a directory
 	}
@@ -182,6 +181,10 @@ func (i *StraightInit) AppendSteps(t *nsenter.Tail) {
 	late := s.mounts()
 	s.pivot()
 	s.sysctls()
+	var terminal nsenter.Arg
+	if p.Terminal {
+		terminal = s.console()
+	}
 	s.finish(late)
 	s.ownStdio()
 	become := s.span("set the credentials", "")
@@ -191,6 +194,9 @@ func (i *StraightInit) AppendSteps(t *nsenter.Tail) {
 	s.limits()
 	// setresuid(2) has made it what fs.suid_dumpable says.
 	s.Call("stay undumpable", unix.SYS_PRCTL, num(unix.PR_SET_DUMPABLE), num(0), num(0), num(0), num(0))
+	if p.Terminal {
+		s.sendConsole(terminal)
+	}
 	whole()
 	s.Say("tell gourd that the container is set up")
 	g := gateSteps{t, &Gate{
@@ -204,7 +210,10 @@ func (i *StraightInit) AppendSteps(t *nsenter.Tail) {
 		return
 	}
 	// Nothing of the set-up stays open for as long as it waits.
-	keep := append([]int{0, 1, 2, t.Socket()}, f.Uses()...)
+	keep := []int{0, 1, 2, t.Socket(), f.Page, f.Lock, f.Gate}
+	if f.SignalFD >= 0 {
+		keep = append(keep, f.SignalFD)
+	}
 	for fd := range p.PreserveFDs {
 		keep = append(keep, 3+fd)
 	}

@@ -81,7 +81,13 @@ func (s *setUp) network() {
 
 // ownStdio is initproc.OwnStdio.
 func (s *setUp) ownStdio() {
-	for _, fd := range s.i.Facts.Own {
+	own := s.i.Facts.Own
+	if s.i.Init.Terminal {
+		if own = nil; s.c.UID != 0 { // it was made by root
+			own = []int{0} // and is one file
+		}
+	}
+	for _, fd := range own {
 		s.Call("give a standard stream to the user", unix.SYS_FCHOWN, num(fd), id(s.c.UID), num(-1)).Allow =
 			nsenter.Errnos(unix.EINVAL, unix.EPERM, unix.EROFS, unix.ENOSYS)
 	}

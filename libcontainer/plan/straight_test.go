@@ -35,6 +35,7 @@ func TestStraight(t *testing.T) {
 	}{
 		{"plain", func(*Plan) {}, ""},
 		{"left at the gate", func(p *Plan) { p.Init.Waits = true }, ""},
+		{"a terminal", func(p *Plan) { p.Init.Terminal = true }, ""},
 		{"a filter", func(p *Plan) { p.Init.Seccomp = &seccomp.Program{} }, ""},
 		{"a joined network namespace", func(p *Plan) { p.Enter.Join = []Join{{Flag: unix.CLONE_NEWNET}} }, ""},
 		{"hooks around it", func(p *Plan) { p.Hooks.Poststart = []hooks.Hook{{}} }, ""},
@@ -47,7 +48,6 @@ func TestStraight(t *testing.T) {
 		{"network devices", func(p *Plan) { p.Devices = make([]netdevices.Device, 1) }, "network devices are moved into it"},
 		{"a hook of the runtime", func(p *Plan) { p.Init.HookSync = true }, "hooks are run while it is created"},
 		{"a hook at its start", func(p *Plan) { p.Init.StartHooks = []hooks.Hook{{}} }, "startContainer hooks are run in it"},
-		{"a terminal", func(p *Plan) { p.Init.Terminal = true }, "it has a terminal"},
 		{"Landlock", func(p *Plan) { p.Init.Landlock = &landlock.Plan{} }, "it has Landlock rules"},
 		{"a listener", func(p *Plan) { p.Init.Seccomp = &seccomp.Program{Notify: true} }, "its seccomp filter has a listener"},
 		{"AppArmor", func(p *Plan) { p.Init.Credentials.AppArmorProfile = "p" }, "it has labels"},
@@ -277,7 +277,7 @@ turn it away
 give it the page
 let nobody else in
 `
-	facts := StraightFacts{Page: 20, Lock: 21, Gate: -1, SignalFD: -1, Null: []int{0}, Own: []int{1}, Limits: []unix.Rlimit{{Max: 1}}}
+	facts := StraightFacts{Page: 20, Lock: 21, Gate: -1, SignalFD: -1, Console: -1, Null: []int{0}, Own: []int{1}, Limits: []unix.Rlimit{{Max: 1}}}
 	run := &StraightInit{Init: in, Facts: facts}
 	if got, want := straightSteps(t, run), setUp+"wait until the container is recorded\n"+launch; got != want {
 		t.Errorf("run:\n%s\nwant:\n%s", got, want)
@@ -287,6 +287,41 @@ let nobody else in
 	create := &StraightInit{Init: in, Facts: facts}
 	if got, want := straightSteps(t, create), setUp+wait+launch+"\ntake the signal\nend"; got != want {
 		t.Errorf("create:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+// TestStraightConsole: the terminal is made while the root can be written to, and
+// handed over when all else is done.
+func TestStraightConsole(t *testing.T) {
+	in := &Init{Terminal: true, ConsoleWidth: 80, ConsoleHeight: 25, Credentials: credentials.Plan{Args: []string{"/p"}, Cwd: "/", UID: 1}}
+	in.Rootfs.Readonly = true
+	got := straightSteps(t, &StraightInit{Init: in, Facts: StraightFacts{Gate: -1, SignalFD: -1, Console: 9}})
+	const console = `console: open /dev/pts
+look at its filesystem
+console: /dev/pts is not a devpts
+console: /dev/pts is not the root of a devpts
+console: open /dev/pts/ptmx
+console: /dev/pts/ptmx is another file
+console: /dev/pts/ptmx is another device
+console: unlock the terminal
+console: open the other end
+console: set its size
+console: open /dev
+console: open /dev/console
+console: make /dev/console
+note that it is made
+console: /dev/console is a symlink
+console: /dev/console: open_tree
+console: /dev/console: move_mount
+make the terminal the controlling one
+make the terminal a standard stream
+root.readonly
+give a standard stream to the user
+`
+	for _, want := range []string{console, "stay undumpable\nconsole socket: send the terminal\ntell gourd that the container is set up\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the steps are\n%s\nwithout\n%s", got, want)
+		}
 	}
 }
 
@@ -305,7 +340,7 @@ func TestStraightMade(t *testing.T) {
 		},
 		Credentials: credentials.Plan{Args: []string{"/p"}, Cwd: "/"},
 	}
-	s := &StraightInit{Init: in, Facts: StraightFacts{Gate: -1, SignalFD: -1}}
+	s := &StraightInit{Init: in, Facts: StraightFacts{Gate: -1, SignalFD: -1, Console: -1}}
 	page := append(make([]byte, notify.PageSize), s.Behind()...)
 	straightSteps(t, s)
 	if made, err := s.Made(bytes.NewReader(page)); err != nil || made != nil {
@@ -334,7 +369,7 @@ func TestStraightMade(t *testing.T) {
 // TestStraightTrace is what is read of a trace: what has begun.
 func TestStraightTrace(t *testing.T) {
 	in := &Init{Credentials: credentials.Plan{Args: []string{"/p"}, Cwd: "/"}}
-	s := &StraightInit{Init: in, Facts: StraightFacts{Gate: -1, SignalFD: -1, Traced: true}}
+	s := &StraightInit{Init: in, Facts: StraightFacts{Gate: -1, SignalFD: -1, Console: -1, Traced: true}}
 	page := append(make([]byte, notify.PageSize), s.Behind()...)
 	straightSteps(t, s)
 	if n := len(s.spans); n > s.mostSpans() {
@@ -352,7 +387,7 @@ func TestStraightTrace(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v, %v; want %v", got, err, want)
 	}
-	off := &StraightInit{Init: in, Facts: StraightFacts{Gate: -1, SignalFD: -1}}
+	off := &StraightInit{Init: in, Facts: StraightFacts{Gate: -1, SignalFD: -1, Console: -1}}
 	if straightSteps(t, off); len(off.spans) > 0 {
 		t.Error("what is not traced notes times")
 	}
