@@ -18,9 +18,10 @@ import (
 )
 
 // straight.go: the set-up by the raw child itself, where plan.Straight has nothing
-// against it. No program of the user's and no hook is executed before it is done:
-// if a step fails what was made on the host is taken away again, and
-// gourd's init begins anew, which has the words for what is wrong.
+// against it. No program of the user's is executed before it is done: if a step
+// fails what was made on the host is taken away again, and gourd's init begins anew,
+// which has the words for what is wrong. Only when hooks of the runtime have been run
+// it cannot.
 
 // leftToInit is why the straight way ends and init's begins.
 type leftToInit struct{ error }
@@ -54,8 +55,31 @@ func (b *creation) setUpStraight() (err error) {
 	if err := b.save(); err != nil { // while the child is at work
 		return err
 	}
+	if b.p.Init.HookSync {
+		if err := b.awaitStraight(s); err != nil {
+			return b.failedStraight(s, err)
+		}
+		b.traces.hooked = true
+		if err := createHooks(b.p, b.child.PID); err != nil {
+			return err
+		}
+		if err := s.running.Go(); err != nil {
+			return err
+		}
+	}
+	if err := b.awaitStraight(s); err != nil {
+		return b.failedStraight(s, err)
+	}
+	s.noteInterpreter()
+	b.straight = s
+	return nil
+}
+
+// awaitStraight waits until the child has come further, and takes over what it has
+// made.
+func (b *creation) awaitStraight(s *straightInit) error {
 	wait := trace.Begin("wait for the raw child")
-	err = s.running.Await()
+	err := s.running.Await()
 	wait.End()
 	made, merr := s.plan.Made(s.page.File())
 	steps, terr := s.plan.Steps(s.page.File())
@@ -64,19 +88,24 @@ func (b *creation) setUpStraight() (err error) {
 	}
 	addInit(b.child, steps)
 	b.traces.made = made
+	return err
+}
+
+// failedStraight returns the error of a straight init that has not come so far: it is left to
+// init to begin anew, where that can be.
+func (b *creation) failedStraight(s *straightInit, err error) error {
 	var step *nsenter.StepError
 	switch {
-	case err == nil:
-		s.noteInterpreter()
-		b.straight = s
-		return nil
 	case err == io.EOF:
 		return died(b.child)
 	case !errors.As(err, &step):
 		return err
+	case b.traces.hooked: // what hooks have done they would do again
+		return s.plan.Explain(step.Why, step.Errno)
 	}
 	child := b.child
-	if b.child = nil; end(child) != nil || rootfs.RemoveMade(b.p.Rootfs, made) != nil {
+	b.child = nil
+	if err := errors.Join(end(child), rootfs.RemoveMade(b.p.Rootfs, b.traces.made)); err != nil {
 		return err
 	}
 	b.traces.made = nil

@@ -1,6 +1,10 @@
 package nsenter
 
-import "golang.org/x/sys/unix"
+import (
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
 
 // Kind is what the child's interpreter does with a Step.
 type Kind uint8
@@ -96,6 +100,13 @@ type Table struct {
 	First int // index of Steps[0] in the messages of failing steps
 	data  []byte
 	ptrs  []int // offsets of words in data that are offsets of data
+}
+
+// Grow makes room for about so many steps more, so that it need not be made
+// little by little.
+func (t *Table) Grow(steps int) {
+	const data = 40 // bytes that a step has
+	t.Steps, t.data = slices.Grow(t.Steps, steps), slices.Grow(t.data, data*steps)
 }
 
 // Add appends a step and returns its index.

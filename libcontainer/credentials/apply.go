@@ -63,7 +63,7 @@ func (p *Plan) apply(carried uint64) error {
 	defer unix.Close(root)
 	entered, err := p.chdir(root)
 	if err != nil && err != unix.EACCES && err != unix.EPERM {
-		return p.cwdError(err)
+		return p.CwdError(err)
 	}
 	caps := p.Capabilities
 	caps.Inheritable |= carried
@@ -87,11 +87,11 @@ func (p *Plan) apply(carried uint64) error {
 	}
 	if !entered {
 		if _, err := p.chdir(root); err != nil {
-			return p.cwdError(err)
+			return p.CwdError(err)
 		}
 	}
 	if err := verifyCwd(); err != nil {
-		return p.cwdError(err)
+		return p.CwdError(err)
 	}
 	if p.NoNewPrivileges {
 		if err := linux.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0); err != nil {
@@ -116,7 +116,8 @@ func (p *Plan) chdir(root int) (entered bool, err error) {
 	return true, nil
 }
 
-func (p *Plan) cwdError(err error) error {
+// CwdError is the error of who cannot enter the working directory.
+func (p *Plan) CwdError(err error) error {
 	switch err {
 	case unix.ENOTDIR:
 		err = linux.Worded(unix.ENOTDIR, "it is no directory")

@@ -96,14 +96,14 @@ func (p *Plan) RaiseLimits(pid int) error {
 			if errors.Is(err, unix.EPERM) {
 				err = fmt.Errorf("%w (that needs CAP_SYS_RESOURCE, and RLIMIT_NOFILE no more than fs.nr_open)", err)
 			}
-			return fmt.Errorf("process.rlimits[%d]: raise the hard limit from %s to %s: %w", r.Index, limit(have.Max), limit(r.Hard), err)
+			return fmt.Errorf("process.rlimits[%d]: raise the hard limit from %s to %s: %w", r.Index, Limit(have.Max), Limit(r.Hard), err)
 		}
 	}
 	return nil
 }
 
-// limit returns a limit as text.
-func limit(n uint64) string {
+// Limit returns a limit as text.
+func Limit(n uint64) string {
 	if n == unix.RLIM_INFINITY {
 		return "unlimited"
 	}
@@ -122,14 +122,14 @@ func (p *Plan) LowerLimits(nofile unix.Rlimit) error {
 	for _, r := range p.Rlimits {
 		hasNofile = hasNofile || r.Resource == unix.RLIMIT_NOFILE
 		if err := unix.Prlimit(0, r.Resource, &unix.Rlimit{Cur: r.Soft, Max: r.Hard}, nil); err != nil {
-			return fmt.Errorf("process.rlimits[%d]: set soft %s, hard %s: %w", r.Index, limit(r.Soft), limit(r.Hard), err)
+			return fmt.Errorf("process.rlimits[%d]: set soft %s, hard %s: %w", r.Index, Limit(r.Soft), Limit(r.Hard), err)
 		}
 	}
 	if hasNofile {
 		return nil
 	}
 	if err := unix.Prlimit(0, unix.RLIMIT_NOFILE, &nofile, nil); err != nil {
-		return fmt.Errorf("restore RLIMIT_NOFILE to soft %s, hard %s: %w", limit(nofile.Cur), limit(nofile.Max), err)
+		return fmt.Errorf("restore RLIMIT_NOFILE to soft %s, hard %s: %w", Limit(nofile.Cur), Limit(nofile.Max), err)
 	}
 	return nil
 }

@@ -158,15 +158,19 @@ func (p *Plan) SetMemoryPolicy() error {
 	if m == nil {
 		return nil
 	}
-	err := unix.SetMemPolicy(int(m.Mode), m.Nodes)
+	if err := unix.SetMemPolicy(int(m.Mode), m.Nodes); err != nil {
+		return m.Error(err)
+	}
+	return nil
+}
+
+// Error is the error of who cannot set the policy.
+func (m *MemoryPolicy) Error(err error) error {
 	switch {
 	case errors.Is(err, unix.EINVAL):
 		err = fmt.Errorf("%w (one of the nodes must have memory and be in the cpuset, and older kernels do not know all modes)", err)
 	case errors.Is(err, unix.ENOSYS):
 		err = fmt.Errorf("%w (it is a kernel without NUMA)", err)
 	}
-	if err != nil {
-		return fmt.Errorf("linux.memoryPolicy: set mode %#x: %w", m.Mode, err)
-	}
-	return nil
+	return fmt.Errorf("linux.memoryPolicy: set mode %#x: %w", m.Mode, err)
 }

@@ -61,14 +61,7 @@ func (p *Plan) find(rootfd int) (string, error) {
 	file := p.Args[0]
 	if strings.Contains(file, "/") {
 		if errno := p.executable(rootfd, file); errno != 0 {
-			problem := errno.Error()
-			switch errno {
-			case unix.ENOENT, unix.ENOTDIR:
-				problem = "stat " + file + ": " + problem
-			case unix.ELOOP:
-				problem += " (a loop, or a link of /proc that leads elsewhere)"
-			}
-			return "", &LookupError{file, problem, errno}
+			return "", p.LookupError(errno)
 		}
 		return file, nil
 	}
@@ -82,9 +75,25 @@ func (p *Plan) find(rootfd int) (string, error) {
 		}
 	}
 	if denied {
-		return "", &LookupError{file, unix.EACCES.Error(), unix.EACCES}
+		return "", p.LookupError(unix.EACCES)
 	}
-	return "", &LookupError{file, "executable file not found in $PATH", unix.ENOENT}
+	return "", p.LookupError(unix.ENOENT)
+}
+
+// LookupError is the error of who has looked for the program in vain; for one that
+// is looked for in $PATH the errno is ENOENT, or EACCES if there is one that
+// may not be executed.
+func (p *Plan) LookupError(errno unix.Errno) *LookupError {
+	file, problem := p.Args[0], errno.Error()
+	switch {
+	case !strings.Contains(file, "/") && errno == unix.ENOENT:
+		problem = "executable file not found in $PATH"
+	case errno == unix.ENOENT || errno == unix.ENOTDIR:
+		problem = "stat " + file + ": " + problem
+	case errno == unix.ELOOP:
+		problem += " (a loop, or a link of /proc that leads elsewhere)"
+	}
+	return &LookupError{file, problem, errno}
 }
 
 // Candidates returns the paths at which args[0] may be, in execvp(3)'s order.

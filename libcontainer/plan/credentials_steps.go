@@ -2,6 +2,8 @@ package plan
 
 import (
 	"encoding/binary"
+	"fmt"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -35,7 +37,7 @@ func (d credSteps) apply() {
 	capabilities(d.Table, d.c)
 	d.cwdAgain(entered)
 	if d.c.NoNewPrivileges {
-		d.Call("set no_new_privs", unix.SYS_PRCTL, num(unix.PR_SET_NO_NEW_PRIVS), num(1), num(0), num(0), num(0))
+		d.Call("process.noNewPrivileges", unix.SYS_PRCTL, num(unix.PR_SET_NO_NEW_PRIVS), num(1), num(0), num(0), num(0))
 	}
 }
 
@@ -51,35 +53,47 @@ func (d credSteps) bits(set *unix.CPUSet) nsenter.Arg {
 // scheduling is credentials.Plan.setScheduling.
 func (d credSteps) scheduling() {
 	if s := d.c.Scheduler; s != nil && !d.c.FromOutside {
-		const size = 48 // struct sched_attr, without the clamps (sched_setattr(2))
-		attr := d.Words(size|uint64(s.Policy)<<32, s.Flags, uint64(uint32(s.Nice))|uint64(s.Priority)<<32, s.Runtime, s.Deadline, s.Period)
-		d.Call("set the scheduler", unix.SYS_SCHED_SETATTR, num(0), attr, num(0))
+		const size = 56 // struct sched_attr, the clamps too, which are 0 (sched_setattr(2))
+		attr := d.Words(size|uint64(s.Policy)<<32, s.Flags, uint64(uint32(s.Nice))|uint64(s.Priority)<<32, s.Runtime, s.Deadline, s.Period, 0)
+		d.Call(fmt.Sprintf("process.scheduler: set policy %d, flags %#x, nice %d, priority %d", s.Policy, s.Flags, s.Nice, s.Priority),
+			unix.SYS_SCHED_SETATTR, num(0), attr, num(0))
 	}
 	if io := d.c.IOPriority; io != nil && !d.c.FromOutside {
 		const whoProcess, classShift = 1, 13 // ioprio_set(2)
-		d.Call("set the I/O priority", unix.SYS_IOPRIO_SET, num(whoProcess), num(0), num(io.Class<<classShift|io.Level))
+		d.Call(fmt.Sprintf("process.ioPriority: set class %d, priority %d", io.Class, io.Level), unix.SYS_IOPRIO_SET, num(whoProcess), num(0), num(io.Class<<classShift|io.Level))
 	}
 	if p := d.c.Personality; p != nil {
-		d.Call("set the personality", unix.SYS_PERSONALITY, id(*p))
+		d.Call(fmt.Sprintf("linux.personality: set %#x", *p), unix.SYS_PERSONALITY, id(*p))
 	}
 	if m := d.c.MemoryPolicy; m != nil {
 		nodes, size := num(0), num(0)
 		if m.Nodes != nil {
 			nodes, size = d.bits(m.Nodes), num(credentials.MaxNode)
 		}
-		d.Call("set the memory policy", unix.SYS_SET_MEMPOLICY, id(m.Mode), nodes, size)
+		d.Call(memoryPolicyWhy(m), unix.SYS_SET_MEMPOLICY, id(m.Mode), nodes, size)
 	}
 }
+
+func memoryPolicyWhy(m *credentials.MemoryPolicy) string {
+	return fmt.Sprintf("linux.memoryPolicy: set mode %#x", m.Mode)
+}
+
+// What the steps to the working directory are for.
+const (
+	openCwd    = "open the working directory"
+	enterCwd   = "enter the working directory"
+	stayInRoot = "stay in the container's root"
+)
 
 // cwd enters the working directory, if the present credentials may. The word
 // that it returns is 0 if it did.
 func (d credSteps) cwd() (entered nsenter.Arg) {
 	entered = d.Words(1)
 	fd := d.Cell()
-	s := d.openInRoot("open the working directory", d.c.Cwd, unix.O_PATH|unix.O_DIRECTORY)
+	s := d.openInRoot(openCwd, d.c.Cwd, unix.O_PATH|unix.O_DIRECTORY)
 	s.Save, s.Allow = fd, nsenter.Errnos(unix.EACCES, unix.EPERM)
 	s.Target = len(d.Steps) + 1
-	s = d.Call("enter the working directory", unix.SYS_FCHDIR, fd.Value())
+	s = d.Call(enterCwd, unix.SYS_FCHDIR, fd.Value())
 	s.Save, s.Allow = entered, nsenter.Errnos(unix.EACCES, unix.EPERM)
 	return entered
 }
@@ -89,8 +103,8 @@ func (d credSteps) cwd() (entered nsenter.Arg) {
 func (d credSteps) cwdAgain(entered nsenter.Arg) {
 	d.SkipIf(entered, 0, 2)
 	fd := d.Cell()
-	d.openInRoot("open the working directory", d.c.Cwd, unix.O_PATH|unix.O_DIRECTORY).Save = fd
-	d.Call("enter the working directory", unix.SYS_FCHDIR, fd.Value())
+	d.openInRoot(openCwd, d.c.Cwd, unix.O_PATH|unix.O_DIRECTORY).Save = fd
+	d.Call(enterCwd, unix.SYS_FCHDIR, fd.Value())
 	path := make([]uint64, unix.PathMax/8)
 	buf := d.Words(path...)
 	d.Call("get the working directory", unix.SYS_GETCWD, buf, num(unix.PathMax))
@@ -98,7 +112,7 @@ func (d credSteps) cwdAgain(entered nsenter.Arg) {
 	good := d.Add(nsenter.Step{Kind: nsenter.Jump, Args: [6]nsenter.Arg{buf, num(int(binary.LittleEndian.Uint64([]byte("(unreach"))))}})
 	d.SkipIf(d.Cell(), 0, 1) // always: what follows is for the jump
 	d.Steps[good].Target = len(d.Steps)
-	d.fail("stay in the container's root")
+	d.fail(stayInRoot)
 }
 
 // boundingSet drops what is not to be in the bounding set, while CAP_SETPCAP is
@@ -119,13 +133,13 @@ func (d credSteps) ids() {
 		for _, g := range d.c.Groups {
 			b = binary.NativeEndian.AppendUint32(b, g)
 		}
-		s := d.Call("set the groups", unix.SYS_SETGROUPS, num(len(d.c.Groups)), d.Bytes(string(b)))
+		s := d.Call("process.user.additionalGids: set the groups", unix.SYS_SETGROUPS, num(len(d.c.Groups)), d.Bytes(string(b)))
 		if d.c.UserNS && len(d.c.Groups) == 0 {
 			s.Allow = nsenter.Errnos(unix.EPERM) // that namespace denies it
 		}
 	}
-	d.Call("set the group ids", unix.SYS_SETRESGID, id(d.c.GID), id(d.c.GID), id(d.c.GID))
-	d.Call("set the user ids", unix.SYS_SETRESUID, id(d.c.UID), id(d.c.UID), id(d.c.UID))
+	d.Call("process.user.gid: set gid "+strconv.FormatUint(uint64(d.c.GID), 10), unix.SYS_SETRESGID, id(d.c.GID), id(d.c.GID), id(d.c.GID))
+	d.Call("process.user.uid: set uid "+strconv.FormatUint(uint64(d.c.UID), 10), unix.SYS_SETRESUID, id(d.c.UID), id(d.c.UID), id(d.c.UID))
 	d.Call("stop keeping the capabilities", unix.SYS_PRCTL, num(unix.PR_SET_KEEPCAPS), num(0), num(0), num(0), num(0))
 }
 
@@ -159,7 +173,8 @@ func (d credSteps) limits() {
 	hasNofile := false
 	for _, r := range d.c.Rlimits {
 		hasNofile = hasNofile || r.Resource == unix.RLIMIT_NOFILE
-		d.Call("set a limit", unix.SYS_PRLIMIT64, num(0), num(r.Resource), d.Words(r.Soft, r.Hard), num(0))
+		d.Call(fmt.Sprintf("process.rlimits[%d]: set soft %s, hard %s", r.Index, credentials.Limit(r.Soft), credentials.Limit(r.Hard)), unix.SYS_PRLIMIT64,
+			num(0), num(r.Resource), d.Words(r.Soft, r.Hard), num(0))
 	}
 	if !hasNofile {
 		d.RestoreNofile()

@@ -29,8 +29,8 @@ func directSteps(e *Exec, f DirectFiles) string {
 func TestDirectOrder(t *testing.T) {
 	const begin = "map the page\njoin the mount namespace\nopen the root directory\nmake a new session\n"
 	const cwd = "open the working directory\nenter the working directory\n"
-	const set = "set the umask\n" + cwd + "drop a capability from the bounding set\nkeep the capabilities\nset the groups\nset the group ids\n" +
-		"set the user ids\nstop keeping the capabilities\nset the capabilities\nclear the ambient capabilities\n"
+	const set = "set the umask\n" + cwd + "drop a capability from the bounding set\nkeep the capabilities\nprocess.user.additionalGids: set the groups\nprocess.user.gid: set gid 0\n" +
+		"process.user.uid: set uid 0\nstop keeping the capabilities\nset the capabilities\nclear the ambient capabilities\n"
 	const again = cwd + "get the working directory\nstay in the container's root\n"
 	// A step between the last two of these would be under the filter.
 	try := func(path, filter string) string {
@@ -57,8 +57,9 @@ func TestDirectOrder(t *testing.T) {
 			CPUs:    new(unix.CPUSet),
 		}, DirectFiles{Own: []int{1}},
 			"join the session keyring\nset the CPUs to run on\nopen the exec attribute of AppArmor\nset the AppArmor profile prof\n" +
-				begin + "give a standard stream to the user\nset the scheduler\nset the I/O priority\nset the personality\nset the memory policy\n" +
-				set + "raise an ambient capability\n" + again + "set no_new_privs\nset a limit\n" +
+				begin + "give a standard stream to the user\nprocess.scheduler: set policy 0, flags 0x0, nice 0, priority 0\n" +
+				"process.ioPriority: set class 0, priority 0\nlinux.personality: set 0x0\nlinux.memoryPolicy: set mode 0x0\n" +
+				set + "raise an ambient capability\n" + again + "process.noNewPrivileges\nprocess.rlimits[0]: set soft 0, hard 0\n" +
 				try("/a/prog", filter) + try("/b/prog", filter) + "find the program prog"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"encoding/binary"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -42,8 +43,8 @@ func (p *Plan) Straight() (why string) {
 		return "systemd makes its cgroup"
 	case len(p.Devices) > 0: // and would end with the first try
 		return "network devices are moved into it"
-	case i.HookSync || len(i.CreateHooks) > 0: // nothing begins anew once a hook has run
-		return "hooks are run while it is created"
+	case len(i.CreateHooks) > 0:
+		return "createContainer hooks are run in it"
 	case len(i.StartHooks) > 0:
 		return "startContainer hooks are run in it"
 	case i.Landlock != nil:
@@ -104,8 +105,9 @@ func (f *StraightFacts) Uses() []int {
 type StraightInit struct {
 	Init  *Init
 	Facts StraightFacts
-	made  []rootfs.Made // what the words of the page say of
-	spans []trace.Event // without their times
+	made  []rootfs.Made                     // what the words of the page say of
+	words map[string]func(unix.Errno) error // init's, for what steps are for
+	spans []trace.Event                     // without their times
 }
 
 // The page is notify's. Behind it there is a word for each file that may be made on
@@ -151,6 +153,16 @@ func (i *StraightInit) Behind() []byte {
 	return b
 }
 
+// Explain returns the error of a step that has failed after hooks were run, so that
+// init cannot begin anew: in the words that it would have, where they are not
+// what the step is for.
+func (i *StraightInit) Explain(why string, errno unix.Errno) error {
+	if words := i.words[why]; words != nil {
+		return words(errno)
+	}
+	return fmt.Errorf("%s: %w", why, errno)
+}
+
 // Made returns what has been made on the host.
 func (i *StraightInit) Made(page io.ReaderAt) ([]rootfs.Made, error) {
 	words := make([]byte, 8*len(i.made))
@@ -171,6 +183,8 @@ func (i *StraightInit) Made(page io.ReaderAt) ([]rootfs.Made, error) {
 func (i *StraightInit) AppendSteps(t *nsenter.Tail) {
 	f, p := &i.Facts, i.Init
 	s := setUp{credSteps{newSteps(t), &p.Credentials}, i, &p.Rootfs, nsenter.Arg{}}
+	i.made, i.spans, i.words = nil, nil, map[string]func(unix.Errno) error{} // it may be called twice
+	t.Grow(200 + 30*len(s.r.Mounts) + 20*len(s.r.Devices) + 30*len(s.r.MaskedPaths) + 8*len(s.r.ReadonlyPaths))
 	mapPage(t.Table, f.Page, i.size())
 	whole := s.span("set the container up", "")
 	s.Call("make a new session", unix.SYS_SETSID)
@@ -179,6 +193,10 @@ func (i *StraightInit) AppendSteps(t *nsenter.Tail) {
 	s.Call("give modes as they are to be", unix.SYS_UMASK, num(0))
 	s.openRoot()
 	late := s.mounts()
+	if p.HookSync { // they see the mounts, not yet pivoted
+		s.Say("tell gourd that the mounts are made")
+		s.Await("wait for the runtime's hooks")
+	}
 	s.pivot()
 	s.sysctls()
 	var terminal nsenter.Arg
@@ -189,6 +207,7 @@ func (i *StraightInit) AppendSteps(t *nsenter.Tail) {
 	s.ownStdio()
 	become := s.span("set the credentials", "")
 	s.apply()
+	s.wordsOfApply()
 	become()
 	path := s.resolve()
 	s.limits()
@@ -222,6 +241,17 @@ func (i *StraightInit) AppendSteps(t *nsenter.Tail) {
 	g.wait(path.Value())
 }
 
+// wordsOfApply are those that credentials has for its steps.
+func (s *setUp) wordsOfApply() {
+	if m := s.c.MemoryPolicy; m != nil {
+		s.i.words[memoryPolicyWhy(m)] = func(errno unix.Errno) error { return m.Error(errno) }
+	}
+	for _, step := range [...]string{openCwd, enterCwd} {
+		s.i.words[step] = func(errno unix.Errno) error { return s.c.CwdError(errno) }
+	}
+	s.i.words[stayInRoot] = func(unix.Errno) error { return s.c.CwdError(unix.EXDEV) }
+}
+
 // closeOthers closes all fds but these.
 func (s *setUp) closeOthers(fds []int) {
 	slices.Sort(fds)
@@ -250,6 +280,9 @@ func (s *setUp) note(file string, n int) nsenter.Arg {
 	m, ok := s.r.MadeAt(file, n)
 	if !ok {
 		return nsenter.Arg{}
+	}
+	if len(s.i.made) == s.i.mostMade() {
+		s.fail("have room to note what is made")
 	}
 	s.i.made = append(s.i.made, m)
 	return num(pageAt + madeAt + 8*(len(s.i.made)-1))

@@ -181,10 +181,13 @@ func (s *setUp) sysctls() {
 	defer s.span("write the sysctls", "")()
 	for i := range s.r.Sysctls {
 		c := &s.r.Sysctls[i]
-		where, fd := "linux.sysctl."+c.Name+": ", s.Cell()
-		s.open(where+"open /proc/"+c.File, s.proc.Value(), c.File, unix.O_WRONLY, beneath).Save = fd
-		s.Call(where+"write /proc/"+c.File, unix.SYS_WRITE, fd.Value(), s.Bytes(c.Value), num(len(c.Value)))
+		fd := s.Cell()
+		open, write := "linux.sysctl."+c.Name+": open /proc/"+c.File, "linux.sysctl."+c.Name+": write /proc/"+c.File
+		s.open(open, s.proc.Value(), c.File, unix.O_WRONLY, beneath).Save = fd
+		s.Call(write, unix.SYS_WRITE, fd.Value(), s.Bytes(c.Value), num(len(c.Value)))
 		s.close(fd)
+		s.i.words[open] = func(errno unix.Errno) error { return c.OpenError(errno) }
+		s.i.words[write] = func(errno unix.Errno) error { return c.WriteError(errno) }
 	}
 	if len(s.r.Sysctls) > 0 {
 		s.close(s.proc)

@@ -38,6 +38,7 @@ func TestStraight(t *testing.T) {
 		{"a terminal", func(p *Plan) { p.Init.Terminal = true }, ""},
 		{"a filter", func(p *Plan) { p.Init.Seccomp = &seccomp.Program{} }, ""},
 		{"a joined network namespace", func(p *Plan) { p.Enter.Join = []Join{{Flag: unix.CLONE_NEWNET}} }, ""},
+		{"a hook of the runtime", func(p *Plan) { p.Init.HookSync = true }, ""},
 		{"hooks around it", func(p *Plan) { p.Hooks.Poststart = []hooks.Hook{{}} }, ""},
 
 		{"no pid namespace", func(p *Plan) { p.Enter.New &^= unix.CLONE_NEWPID }, "its pid namespace is not its own"},
@@ -46,7 +47,7 @@ func TestStraight(t *testing.T) {
 		{"a time namespace", func(p *Plan) { p.Enter.New |= unix.CLONE_NEWTIME }, "it has a time namespace"},
 		{"systemd", func(p *Plan) { p.Cgroup.Manager = cgroups.ManagerSystemd }, "systemd makes its cgroup"},
 		{"network devices", func(p *Plan) { p.Devices = make([]netdevices.Device, 1) }, "network devices are moved into it"},
-		{"a hook of the runtime", func(p *Plan) { p.Init.HookSync = true }, "hooks are run while it is created"},
+		{"a hook in it", func(p *Plan) { p.Init.HookSync, p.Init.CreateHooks = true, []hooks.Hook{{}} }, "createContainer hooks are run in it"},
 		{"a hook at its start", func(p *Plan) { p.Init.StartHooks = []hooks.Hook{{}} }, "startContainer hooks are run in it"},
 		{"Landlock", func(p *Plan) { p.Init.Landlock = &landlock.Plan{} }, "it has Landlock rules"},
 		{"a listener", func(p *Plan) { p.Init.Seccomp = &seccomp.Program{Notify: true} }, "its seccomp filter has a listener"},
@@ -239,9 +240,9 @@ open the working directory
 enter the working directory
 drop a capability from the bounding set
 keep the capabilities
-set the groups
-set the group ids
-set the user ids
+process.user.additionalGids: set the groups
+process.user.gid: set gid 0
+process.user.uid: set uid 7
 stop keeping the capabilities
 set the capabilities
 clear the ambient capabilities
@@ -249,13 +250,15 @@ open the working directory
 enter the working directory
 get the working directory
 stay in the container's root
-set no_new_privs
+process.noNewPrivileges
 look for /bin/prog
 ask whether /bin/prog may be executed
 take /bin/prog
 note /bin/prog
-find the program prog
-set a limit
+remember that it may not be executed
+find a program that may be executed
+find the program
+process.rlimits[0]: set soft 0, hard 2
 stay undumpable
 tell gourd that the container is set up
 `
@@ -287,6 +290,49 @@ let nobody else in
 	create := &StraightInit{Init: in, Facts: facts}
 	if got, want := straightSteps(t, create), setUp+wait+launch+"\ntake the signal\nend"; got != want {
 		t.Errorf("create:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+// TestStraightHooks: the runtime's hooks see the mounts, and the host's root.
+func TestStraightHooks(t *testing.T) {
+	in := &Init{HookSync: true, Credentials: credentials.Plan{Args: []string{"/p"}, Cwd: "/"}}
+	in.Rootfs.Mounts = []rootfs.Mount{{Where: "mounts[0]", Type: "proc", Destination: "/proc"}}
+	got := straightSteps(t, &StraightInit{Init: in, Facts: StraightFacts{Gate: -1, SignalFD: -1, Console: -1}})
+	const want = "mounts[0] (/proc): move_mount\ntell gourd that the mounts are made\nwait for the runtime's hooks\nopen the old root\n"
+	if !strings.Contains(got, want) {
+		t.Errorf("the steps are\n%s\nwithout\n%s", got, want)
+	}
+}
+
+// TestStraightExplain is the words for what fails when init cannot tell: its own.
+func TestStraightExplain(t *testing.T) {
+	for _, tt := range []struct {
+		args0, why string
+		errno      unix.Errno
+		want       string
+	}{
+		{"prog", "find the program", unix.EBADF, `exec: "prog": executable file not found in $PATH`},
+		{"prog", "find a program that may be executed", unix.EBADF, `exec: "prog": permission denied`},
+		{"/a/prog", "look for /a/prog", unix.ENOENT, `exec: "/a/prog": stat /a/prog: no such file or directory`},
+		{"/a/prog", "look for /a/prog", unix.ELOOP, `exec: "/a/prog": too many levels of symbolic links (a loop, or a link of /proc that leads elsewhere)`},
+		{"/a/prog", "find a file and no directory that is /a/prog", unix.EBADF, `exec: "/a/prog": is a directory`},
+		{"/a/prog", "find a file that is /a/prog", unix.EBADF, `exec: "/a/prog": permission denied`},
+		{"/a/prog", "ask whether /a/prog may be executed", unix.EACCES, `exec: "/a/prog": permission denied`},
+		{"p", "open the working directory", unix.ENOTDIR, `process.cwd: change to "/srv": it is no directory`},
+		{"p", "stay in the container's root", unix.EBADF, `process.cwd: change to "/srv": invalid cross-device link`},
+		{"p", "linux.sysctl.a.b: open /proc/sys/a/b", unix.ENOENT, "linux.sysctl.a.b: this kernel has no /proc/sys/a/b, or not in the container's namespaces"},
+		{"p", "linux.sysctl.a.b: write /proc/sys/a/b", unix.EINVAL, `linux.sysctl.a.b: write "1" to /proc/sys/a/b: invalid argument`},
+		{"p", "root.readonly", unix.EPERM, "root.readonly: operation not permitted"},
+	} {
+		in := &Init{Credentials: credentials.Plan{Args: []string{tt.args0}, Cwd: "/srv"}}
+		in.Rootfs.Sysctls, in.Rootfs.Readonly = []rootfs.Sysctl{{Name: "a.b", File: "sys/a/b", Value: "1"}}, true
+		s := &StraightInit{Init: in, Facts: StraightFacts{Gate: -1, SignalFD: -1, Console: -1}}
+		if steps := straightSteps(t, s); !slices.Contains(strings.Split(steps, "\n"), tt.why) {
+			t.Errorf("there is no step %q in\n%s", tt.why, steps)
+		}
+		if got := s.Explain(tt.why, tt.errno); got.Error() != tt.want {
+			t.Errorf("%s: %v, want %s", tt.why, got, tt.want)
+		}
 	}
 }
 
@@ -357,6 +403,10 @@ func TestStraightMade(t *testing.T) {
 		if strings.HasPrefix(m.Path, "/t/") {
 			t.Errorf("%v goes with its filesystem", m)
 		}
+	}
+	n := len(s.made)
+	if straightSteps(t, s); len(s.made) != n {
+		t.Errorf("a second table has %d files that may be made, after %d", len(s.made), n)
 	}
 	made, err := s.Made(bytes.NewReader(page))
 	slices.SortFunc(made, func(a, b rootfs.Made) int { return strings.Compare(a.On+a.Path, b.On+b.Path) })

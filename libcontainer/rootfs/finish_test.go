@@ -298,7 +298,7 @@ func TestSysctl(t *testing.T) {
 		for name, want := range map[string]string{"net.ipv4.nonesuch": "this kernel has no /proc/sys/net/ipv4/nonesuch", "net.ipv4.ip_forward": `write "x" to /proc/sys/net/ipv4/ip_forward: invalid argument`} {
 			file, _ := sysctlFile(name)
 			err := r.writeSysctl(&Sysctl{Name: name, File: "sys/" + file, Value: "x"})
-			if err == nil || !strings.HasPrefix(err.Error(), want) {
+			if err == nil || !strings.HasPrefix(err.Error(), "linux.sysctl."+name+": "+want) {
 				t.Errorf("%s gives %v, want %q", name, err, want)
 			}
 		}

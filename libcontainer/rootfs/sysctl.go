@@ -16,9 +16,8 @@ import (
 func (r *Root) WriteSysctls() error {
 	defer trace.Begin("write the sysctls").End()
 	for i := range r.plan.Sysctls {
-		s := &r.plan.Sysctls[i]
-		if err := r.writeSysctl(s); err != nil {
-			return fmt.Errorf("linux.sysctl.%s: %w", s.Name, err)
+		if err := r.writeSysctl(&r.plan.Sysctls[i]); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -26,16 +25,28 @@ func (r *Root) WriteSysctls() error {
 
 func (r *Root) writeSysctl(s *Sysctl) error {
 	fd, err := linux.OpenBeneath(r.proc, s.File, unix.O_WRONLY)
-	if err == unix.ENOENT {
-		return linux.Worded(unix.ENOENT, "this kernel has no /proc/"+s.File+", or not in the container's namespaces")
-	}
 	if err != nil {
-		return fmt.Errorf("open /proc/%s: %w", s.File, err)
+		return s.OpenError(err)
 	}
 	defer unix.Close(fd)
 	// A sysctl takes its value in one write.
 	if _, err := unix.Write(fd, []byte(s.Value)); err != nil {
-		return fmt.Errorf("write %q to /proc/%s: %w", s.Value, s.File, err)
+		return s.WriteError(err)
 	}
 	return nil
+}
+
+// OpenError is the error of who cannot open the file of the sysctl.
+func (s *Sysctl) OpenError(err error) error {
+	if err == unix.ENOENT {
+		err = linux.Worded(unix.ENOENT, "this kernel has no /proc/"+s.File+", or not in the container's namespaces")
+	} else {
+		err = fmt.Errorf("open /proc/%s: %w", s.File, err)
+	}
+	return fmt.Errorf("linux.sysctl.%s: %w", s.Name, err)
+}
+
+// WriteError is the error of who cannot write it.
+func (s *Sysctl) WriteError(err error) error {
+	return fmt.Errorf("linux.sysctl.%s: write %q to /proc/%s: %w", s.Name, s.Value, s.File, err)
 }
