@@ -302,14 +302,8 @@ func watchSignals() (set uint64, fd int, err error) {
 	if err := unix.PthreadSigmask(unix.SIG_BLOCK, nil, &mask); err != nil {
 		return 0, -1, fmt.Errorf("read the signal mask: %w", err)
 	}
-	for _, sig := range plan.EndingSignals {
-		ignored, err := linux.SignalIgnored(sig)
-		if err != nil {
-			return 0, -1, fmt.Errorf("look at the action of signal %d: %w", sig, err)
-		}
-		if !ignored {
-			set |= 1 << (sig - 1)
-		}
+	for _, sig := range plan.EndingSignals { // also those that this process ignores: nsenter has them reset
+		set |= 1 << (sig - 1)
 	}
 	if set &^= uint64(mask.Val[0]); set == 0 {
 		return 0, -1, nil
