@@ -110,6 +110,8 @@ func (t *Table) Grow(steps int) {
 }
 
 // Add appends a step and returns its index.
+//
+//go:noinline
 func (t *Table) Add(s Step) int {
 	t.Steps = append(t.Steps, s)
 	return len(t.Steps) - 1
@@ -143,7 +145,10 @@ func Errnos(list ...unix.Errno) uint64 {
 	return bits
 }
 
-// Call appends a system call.
+// Call appends a system call. It is called in very many places, of which each would
+// be some 300 bytes longer.
+//
+//go:noinline
 func (t *Table) Call(why string, trap uintptr, args ...Arg) *Step {
 	s := Step{Trap: trap, Why: why}
 	copy(s.Args[:], args)
