@@ -182,7 +182,10 @@ func (i *StraightInit) Made(page io.ReaderAt) ([]rootfs.Made, error) {
 // program. The order is initproc's.
 func (i *StraightInit) AppendSteps(t *nsenter.Tail) {
 	f, p := &i.Facts, i.Init
-	s := setUp{credSteps{newSteps(t), &p.Credentials}, i, &p.Rootfs, nsenter.Arg{}}
+	s := setUp{
+		credSteps: credSteps{newSteps(t), &p.Credentials}, i: i, r: &p.Rootfs,
+		mounted: map[string]*rootfs.Mount{}, most: i.mostMade(),
+	}
 	i.made, i.spans, i.words = nil, nil, map[string]func(unix.Errno) error{} // it may be called twice
 	t.Grow(200 + 30*len(s.r.Mounts) + 20*len(s.r.Devices) + 30*len(s.r.MaskedPaths) + 8*len(s.r.ReadonlyPaths))
 	mapPage(t.Table, f.Page, i.size())
@@ -271,17 +274,29 @@ type setUp struct {
 	i    *StraightInit
 	r    *rootfs.Plan
 	proc nsenter.Arg // where the fd of a private procfs is
+
+	mounted map[string]*rootfs.Mount // those that are made, by destination
+	most    int                      // mostMade
+}
+
+// on returns the mount that a file is on, by their paths; nil is the root.
+func (s *setUp) on(file string) *rootfs.Mount {
+	for i := strings.LastIndexByte(file, '/'); i > 0; i = strings.LastIndexByte(file[:i], '/') {
+		if m := s.mounted[file[:i]]; m != nil {
+			return m
+		}
+	}
+	return nil
 }
 
 // note returns the word that a step's result goes to which makes a file of this
-// path in the container, when the first n mounts are there; the zero value if
-// nobody needs to know.
-func (s *setUp) note(file string, n int) nsenter.Arg {
-	m, ok := s.r.MadeAt(file, n)
+// path in the container; the zero value if nobody needs to know.
+func (s *setUp) note(file string) nsenter.Arg {
+	m, ok := rootfs.MadeOn(s.on(file), file)
 	if !ok {
 		return nsenter.Arg{}
 	}
-	if len(s.i.made) == s.i.mostMade() {
+	if len(s.i.made) == s.most {
 		s.fail("have room to note what is made")
 	}
 	s.i.made = append(s.i.made, m)

@@ -58,7 +58,7 @@ func (s *setUp) mountConsole(slave nsenter.Arg) {
 	s.land(missing)
 	s.Call("console: make /dev/console", unix.SYS_OPENAT, dev.Value(), name,
 		num(unix.O_RDONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC), num(0o600)).Save = target
-	if word := s.note("/dev/console", len(s.r.Mounts)); word != (nsenter.Arg{}) {
+	if word := s.note("/dev/console"); word != (nsenter.Arg{}) {
 		s.Set("note that it is made", word, num(0))
 	}
 	s.land(there)

@@ -41,7 +41,7 @@ func (s *setUp) directory(where, path string) (fd nsenter.Arg) {
 	missing := s.last()
 	there := s.jump()
 	s.land(missing)
-	s.makeDir(where, path, len(s.r.Mounts), fd)
+	s.makeDir(where, path, fd)
 	s.land(there)
 	return fd
 }
@@ -51,7 +51,7 @@ func (s *setUp) directory(where, path string) (fd nsenter.Arg) {
 func (s *setUp) device(parent nsenter.Arg, d *rootfs.Device) {
 	name := s.String(d.Path[strings.LastIndexByte(d.Path, '/')+1:])
 	mknod := s.Call(d.String()+": mknod", unix.SYS_MKNODAT, parent.Value(), name, id(d.Mode), num(int(d.Dev)))
-	mknod.Save, mknod.Allow = s.note(d.Path, len(s.r.Mounts)), nsenter.Errnos(unix.EEXIST)
+	mknod.Save, mknod.Allow = s.note(d.Path), nsenter.Errnos(unix.EEXIST)
 	exists := s.last()
 	s.lookAt(parent.Value(), name)
 	s.wantDevice(d.String()+": the new node is another", d.Mode, d.Dev)
@@ -102,6 +102,6 @@ func (s *setUp) links(dev nsenter.Arg) {
 // which goes on elsewhere if it is not.
 func (s *setUp) link(dev nsenter.Arg, target, name string) int {
 	step := s.Call("symlink /dev/"+name, unix.SYS_SYMLINKAT, s.String(target), dev.Value(), s.String(name))
-	step.Save, step.Allow = s.note("/dev/"+name, len(s.r.Mounts)), nsenter.Errnos(unix.EEXIST)
+	step.Save, step.Allow = s.note("/dev/"+name), nsenter.Errnos(unix.EEXIST)
 	return s.last()
 }

@@ -17,7 +17,6 @@ import (
 // straightMount returns why Mounts[n] is none for a table; "" if it is.
 func straightMount(r *rootfs.Plan, n int) (why string) {
 	m := &r.Mounts[n]
-	at, host := r.MadeAt(m.Destination, n)
 	switch {
 	case m.CopyUp:
 		return "tmpcopyup"
@@ -25,10 +24,12 @@ func straightMount(r *rootfs.Plan, n int) (why string) {
 		return "its ids are mapped"
 	case m.Legacy:
 		return "it needs mount(2)"
-	case takesMode(m) && (!host || at.On != ""): // on another mount, which is not there yet
-		return "a tmpfs takes the mode of what it covers"
 	case m.Source == rootfs.LaterCgroup || m.Fallback == rootfs.LaterCgroup:
 		return "its source is not known yet"
+	case takesMode(m):
+		if at, ok := r.MadeAt(m.Destination, n); !ok || at.On != "" { // on another mount, which is not there yet
+			return "a tmpfs takes the mode of what it covers"
+		}
 	}
 	return ""
 }
@@ -58,13 +59,16 @@ func (s *setUp) mounts() (late []lateMount) {
 		end := s.span("mount", m.Destination)
 		switch m.Kind {
 		case rootfs.Bind:
-			s.bind(n, m)
+			s.bind(m)
 		case rootfs.Remount:
-			s.remount(n, m)
+			s.remount(m)
 		default:
-			if fd := s.newMount(n, m); m.LateReadonly {
+			if fd := s.newMount(m); m.LateReadonly {
 				late = append(late, lateMount{m, fd})
 			}
+		}
+		if m.Kind != rootfs.Remount {
+			s.mounted[m.Destination] = m
 		}
 		end()
 	}
@@ -82,7 +86,7 @@ type lateMount struct {
 
 // bind mounts a copy of the tree at the source, whose attributes are set while it
 // is detached.
-func (s *setUp) bind(n int, m *rootfs.Mount) {
+func (s *setUp) bind(m *rootfs.Mount) {
 	where := m.String() + ": "
 	flags := cloneTree
 	if m.Recursive {
@@ -99,7 +103,7 @@ func (s *setUp) bind(n int, m *rootfs.Mount) {
 		s.onFilesystem(where+"the source is no sysfs", tree, unix.SYSFS_MAGIC)
 	}
 	s.setAttrs(where, tree, m)
-	target := s.pin(n, m, tree)
+	target := s.pin(m, tree)
 	s.attach(where+"move_mount", tree, target)
 	s.propagate(where, tree, m)
 	s.close(target)
@@ -133,7 +137,7 @@ func (s *setUp) propagate(where string, fd nsenter.Arg, m *rootfs.Mount) {
 
 // remount changes the mount at the destination, and its filesystem when there are
 // parameters for it.
-func (s *setUp) remount(_ int, m *rootfs.Mount) {
+func (s *setUp) remount(m *rootfs.Mount) {
 	where := m.String() + ": "
 	target := s.Cell()
 	s.open(where+"open the destination", s.root.Value(), m.Destination, unix.O_PATH, inRoot|unix.RESOLVE_NO_SYMLINKS).Save = target
@@ -150,18 +154,18 @@ func (s *setUp) remount(_ int, m *rootfs.Mount) {
 }
 
 // newMount mounts a new filesystem and returns where its fd is, if that stays open.
-func (s *setUp) newMount(n int, m *rootfs.Mount) (fd nsenter.Arg) {
+func (s *setUp) newMount(m *rootfs.Mount) (fd nsenter.Arg) {
 	where := m.String() + ": "
 	params := m.Params
 	var target nsenter.Arg
 	if takesMode(m) {
 		mode, there := s.i.Facts.Modes[m.Destination]
-		target = s.pinAsSeen(n, m, mode, there)
+		target = s.pinAsSeen(m, mode, there)
 		if there {
 			params = append([]rootfs.Param{{Key: "mode", Value: strconv.FormatUint(uint64(mode), 8)}}, params...)
 		}
 	} else {
-		target = s.pin(n, m, nsenter.Arg{})
+		target = s.pin(m, nsenter.Arg{})
 	}
 	fd = s.Cell()
 	s.filesystem(where+"make the filesystem", fd, m.Type, m.Source, params, m.Set)
@@ -199,9 +203,9 @@ func (s *setUp) configure(why string, ctx nsenter.Arg, params []rootfs.Param) {
 	}
 }
 
-// pin opens the destination of Mounts[n], or makes it: a directory, or where tree
+// pin opens the destination of a mount, or makes it: a directory, or where tree
 // is a file one.
-func (s *setUp) pin(n int, m *rootfs.Mount, tree nsenter.Arg) (target nsenter.Arg) {
+func (s *setUp) pin(m *rootfs.Mount, tree nsenter.Arg) (target nsenter.Arg) {
 	where := m.String() + ": destination"
 	target = s.Cell()
 	open := s.open(where, s.root.Value(), m.Destination, unix.O_PATH, inRoot|unix.RESOLVE_NO_SYMLINKS)
@@ -213,11 +217,11 @@ func (s *setUp) pin(n int, m *rootfs.Mount, tree nsenter.Arg) (target nsenter.Ar
 	if tree != (nsenter.Arg{}) {
 		s.look(tree.Value())
 		dir := s.ifType(unix.S_IFDIR)
-		s.makeFile(where, m.Destination, n, target)
+		s.makeFile(where, m.Destination, target)
 		made = s.jump()
 		s.land(dir)
 	}
-	s.makeDir(where, m.Destination, n, target)
+	s.makeDir(where, m.Destination, target)
 	if made >= 0 {
 		s.land(made)
 	}
@@ -227,7 +231,7 @@ func (s *setUp) pin(n int, m *rootfs.Mount, tree nsenter.Arg) (target nsenter.Ar
 
 // pinAsSeen is pin where gourd has looked before whether there is a directory, and
 // what mode it has: it must be so still.
-func (s *setUp) pinAsSeen(n int, m *rootfs.Mount, mode uint32, there bool) (target nsenter.Arg) {
+func (s *setUp) pinAsSeen(m *rootfs.Mount, mode uint32, there bool) (target nsenter.Arg) {
 	where := m.String() + ": destination"
 	target = s.Cell()
 	open := s.open(where, s.root.Value(), m.Destination, unix.O_PATH, inRoot|unix.RESOLVE_NO_SYMLINKS)
@@ -241,26 +245,25 @@ func (s *setUp) pinAsSeen(n int, m *rootfs.Mount, mode uint32, there bool) (targ
 	missing := s.last()
 	s.fail(where + ": it was not there before")
 	s.land(missing)
-	s.makeDir(where, m.Destination, n, target)
+	s.makeDir(where, m.Destination, target)
 	return target
 }
 
-// makeDir makes a directory that is missing, and what is missing on the way to it,
-// when the first n mounts are there.
-func (s *setUp) makeDir(where, path string, n int, fd nsenter.Arg) {
-	parent, owned := s.parent(where, path, n)
-	s.makeOne(where, parent, path, n, fd)
+// makeDir makes a directory that is missing, and what is missing on the way to it.
+func (s *setUp) makeDir(where, path string, fd nsenter.Arg) {
+	parent, owned := s.parent(where, path)
+	s.makeOne(where, parent, path, fd)
 	if owned {
 		s.Call("close it", unix.SYS_CLOSE, parent)
 	}
 }
 
 // makeFile is makeDir for an empty file, which must not exist.
-func (s *setUp) makeFile(where, path string, n int, fd nsenter.Arg) {
-	parent, owned := s.parent(where, path, n)
+func (s *setUp) makeFile(where, path string, fd nsenter.Arg) {
+	parent, owned := s.parent(where, path)
 	s.Call(where+": make "+path, unix.SYS_OPENAT, parent, s.String(path[strings.LastIndexByte(path, '/')+1:]),
 		num(unix.O_RDONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC), num(0o644)).Save = fd
-	if word := s.note(path, n); word != (nsenter.Arg{}) {
+	if word := s.note(path); word != (nsenter.Arg{}) {
 		s.Set("note that it is made", word, num(0))
 	}
 	if owned {
@@ -270,16 +273,16 @@ func (s *setUp) makeFile(where, path string, n int, fd nsenter.Arg) {
 
 // makeOne makes the last directory of path in parent and opens it. One that is
 // there, from just now, is taken if it is none but a directory.
-func (s *setUp) makeOne(where string, parent nsenter.Arg, path string, n int, fd nsenter.Arg) {
+func (s *setUp) makeOne(where string, parent nsenter.Arg, path string, fd nsenter.Arg) {
 	name := s.String(path[strings.LastIndexByte(path, '/')+1:])
 	make := s.Call(where+": make "+path, unix.SYS_MKDIRAT, parent, name, num(0o755))
-	make.Save, make.Allow = s.note(path, n), nsenter.Errnos(unix.EEXIST)
+	make.Save, make.Allow = s.note(path), nsenter.Errnos(unix.EEXIST)
 	s.Call(where+": open "+path, unix.SYS_OPENAT, parent, name, num(unix.O_PATH|unix.O_NOFOLLOW|unix.O_DIRECTORY|unix.O_CLOEXEC)).Save = fd
 }
 
 // parent opens the directory that path is in, or makes it. It returns an argument
 // for steps, and whether that is an fd to be closed.
-func (s *setUp) parent(where, path string, n int) (dir nsenter.Arg, owned bool) {
+func (s *setUp) parent(where, path string) (dir nsenter.Arg, owned bool) {
 	up := path[:strings.LastIndexByte(path, '/')]
 	if up == "" {
 		return s.root.Value(), false
@@ -300,7 +303,7 @@ func (s *setUp) parent(where, path string, n int) (dir nsenter.Arg, owned bool) 
 		if next < len(up) {
 			to = s.Cell()
 		}
-		s.makeOne(where, dir, up[:next], n, to)
+		s.makeOne(where, dir, up[:next], to)
 		if at > 0 {
 			s.Call("close it", unix.SYS_CLOSE, dir)
 		}

@@ -139,7 +139,7 @@ func (s *setUp) makeCwd() {
 	missing := s.jumpIf(fd, errno(unix.ENOENT), 0)
 	other := s.jump()
 	s.land(missing)
-	s.makeDir("process.cwd "+cwd, cwd, len(s.r.Mounts), fd)
+	s.makeDir("process.cwd "+cwd, cwd, fd)
 	s.close(fd)
 	s.land(there, other)
 }

@@ -18,7 +18,7 @@ func (s *setUp) span(name, what string) (end func()) {
 	if !s.i.Facts.Traced {
 		return func() {}
 	}
-	at := pageAt + s.i.spansAt() + spanSize*len(s.i.spans)
+	at := pageAt + madeAt + 8*s.most + spanSize*len(s.i.spans)
 	s.i.spans = append(s.i.spans, trace.Event{Name: name, What: what})
 	s.time(at)
 	return func() { s.time(at + spanSize/2) }

@@ -51,7 +51,12 @@ func (r *Root) note(dir int, names ...string) {
 // the container when the first n mounts are there, and no symlink leads to it; ok
 // is false if it would go with a new filesystem.
 func (p *Plan) MadeAt(file string, n int) (made Made, ok bool) {
-	switch m := over(p.Mounts[:n], file); {
+	return MadeOn(over(p.Mounts[:n], file), file)
+}
+
+// MadeOn is MadeAt for a file that is on this mount; nil is the root.
+func MadeOn(m *Mount, file string) (made Made, ok bool) {
+	switch {
 	case m == nil:
 		return Made{Path: file}, true
 	case m.Kind == Bind:
