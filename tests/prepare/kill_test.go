@@ -101,7 +101,9 @@ func killSteps(t *world.T, arg string) {
 		t.Fatalf("umoci: %v\n%s", err, out)
 	}
 	steps := k.killAll(verb, calls, want, img)
-	if steps < 10 {
+	// Fewer are no verb that changes anything. (How many of them strace counts is
+	// by lot: it counts by thread, and Go moves between them.)
+	if steps < 4 {
 		t.Fatalf("only %d steps were found to kill it at", steps)
 	}
 	if verb == "copy" || verb == "copy-out" {
