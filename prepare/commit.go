@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/gourd-oci/gourd/prepare/layer"
-	"github.com/gourd-oci/gourd/prepare/overlay"
 	"github.com/gourd-oci/gourd/prepare/store"
 )
 
@@ -100,37 +100,15 @@ func (p *Preparer) commit(ctx context.Context, c *store.Container, o CommitOptio
 // commitLayer makes a layer of the writable one: it is packed as a tar and
 // unpacked again, as if it had been imported, so that its digest is that of
 // what is in the store.
-func (p *Preparer) commitLayer(ctx context.Context, c *store.Container, o CommitOptions) (*made, error) {
-	upper, err := p.openUpper(c)
-	if err != nil {
-		return nil, err
-	}
-	defer upper.Close()
-	lowers, err := p.lowers(c)
-	defer closeAll(lowers)
-	if err != nil {
-		return nil, err
-	}
-	skip, err := p.mountPoints(c, upper, overlay.Files(lowers))
-	if err != nil {
-		return nil, err
-	}
-	po := layer.PackOptions{
-		Overlay: p.Store.Overlay, Root: true, Clamp: o.Time, IDs: containerIDs(c),
-		Skip: func(name string) bool { return skip[name] },
-	}
-	pr, pw := io.Pipe()
-	packed := make(chan struct{})
-	go func() {
-		defer close(packed)
-		_, err := layer.Pack(ctx, pw, upper, po)
-		pw.CloseWithError(err)
-	}()
-	tmp, m, err := p.newLayer(pr, layer.Expect{Size: -1}, nil, func(s *layer.Stream, tmp string) (*made, error) {
-		return fill(ctx, s, tmp, layer.Options{Overlay: p.Store.Overlay})
+func (p *Preparer) commitLayer(ctx context.Context, c *store.Container, o CommitOptions) (m *made, err error) {
+	var tmp string
+	err = p.withChanges(c, func(upper *os.File, _ []*os.File, skip map[string]bool) error {
+		tmp, m, err = p.packLayer(ctx, upper, layer.PackOptions{
+			Overlay: p.Store.Overlay, Root: true, Clamp: o.Time, IDs: containerIDs(c),
+			Skip: func(name string) bool { return skip[name] },
+		})
+		return err
 	})
-	pr.CloseWithError(errors.New("the commit has ended"))
-	<-packed
 	if err != nil {
 		return nil, err
 	}
@@ -144,4 +122,22 @@ func (p *Preparer) commitLayer(ctx context.Context, c *store.Container, o Commit
 		return m, p.Store.Discard(tmp)
 	}
 	return m, p.addLayer(tmp, m)
+}
+
+// packLayer packs a writable layer and unpacks it into a new one, which is not yet
+// in its place.
+func (p *Preparer) packLayer(ctx context.Context, upper *os.File, po layer.PackOptions) (tmp string, m *made, err error) {
+	pr, pw := io.Pipe()
+	packed := make(chan struct{})
+	go func() {
+		defer close(packed)
+		_, err := layer.Pack(ctx, pw, upper, po)
+		pw.CloseWithError(err)
+	}()
+	tmp, m, err = p.newLayer(pr, layer.Expect{Size: -1}, nil, func(s *layer.Stream, tmp string) (*made, error) {
+		return fill(ctx, s, tmp, layer.Options{Overlay: p.Store.Overlay})
+	})
+	pr.CloseWithError(errors.New("the commit has ended"))
+	<-packed
+	return tmp, m, err
 }

@@ -30,22 +30,32 @@ func (p *Preparer) Diff(ref string) ([]layer.Change, error) {
 	return changes, nil
 }
 
-func (p *Preparer) diff(c *store.Container) ([]layer.Change, error) {
+func (p *Preparer) diff(c *store.Container) (changes []layer.Change, err error) {
+	err = p.withChanges(c, func(upper *os.File, lowers []*os.File, skip map[string]bool) error {
+		changes, err = layer.Diff(upper, lowers, p.Store.Overlay, skip)
+		return err
+	})
+	return changes, err
+}
+
+// withChanges hands a container's writable layer to f, the layers below it, and
+// which names of it are no change of the container's (mountPoints).
+func (p *Preparer) withChanges(c *store.Container, f func(upper *os.File, lowers []*os.File, skip map[string]bool) error) error {
 	upper, err := p.openUpper(c)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer upper.Close()
 	lowers, err := p.lowers(c)
 	defer closeAll(lowers)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	skip, err := p.mountPoints(c, upper, overlay.Files(lowers))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return layer.Diff(upper, overlay.Files(lowers), p.Store.Overlay, skip)
+	return f(upper, overlay.Files(lowers), skip)
 }
 
 // mountPoints finds what a runtime has made in a container's writable layer to

@@ -52,15 +52,18 @@ func (t *tree) make(name string) (*os.File, error) {
 }
 
 // cgroupPrefix begins the name of each world's cgroup; the pid of the test
-// binary follows.
-const cgroupPrefix = "gourd-test-"
+// binary follows, behind userPrefix for that which holds an ordinary user's worlds.
+const (
+	cgroupPrefix = "gourd-test-"
+	userPrefix   = cgroupPrefix + "user-"
+)
 
 // reap removes the cgroups of worlds whose test binary was killed and could not:
 // those of a pid that nobody has, with no process in or below them.
 func (t *tree) reap() {
 	entries, _ := os.ReadDir(t.path("."))
 	for _, e := range entries {
-		pid, _, _ := strings.Cut(strings.TrimPrefix(e.Name(), cgroupPrefix), "-")
+		pid, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(e.Name(), userPrefix), cgroupPrefix), "-")
 		n, err := strconv.Atoi(pid)
 		if err != nil || !strings.HasPrefix(e.Name(), cgroupPrefix) || unix.Kill(n, 0) != unix.ESRCH {
 			continue

@@ -84,7 +84,7 @@ func giveCgroup() (string, error) {
 		return "", err
 	}
 	defer t.Close()
-	name := fmt.Sprintf("gourd-test-user-%d", os.Getpid())
+	name := fmt.Sprintf(userPrefix+"%d", os.Getpid())
 	dir, err := t.make(name)
 	if err != nil {
 		return "", err
