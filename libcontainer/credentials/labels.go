@@ -64,14 +64,19 @@ func (p *Plan) ExecLabels() error {
 		if err == unix.ENOENT && !attrExists(proc, "apparmor") {
 			err = writeAttr(proc, "exec", text) // before Linux 5.8
 		}
-		if err == unix.ENOENT {
-			err = fmt.Errorf("%w (the profile is not loaded)", err)
-		}
 		if err != nil {
-			return fmt.Errorf("process.apparmorProfile: set %q: %w", p.AppArmorProfile, err)
+			return p.AppArmorError(err)
 		}
 	}
 	return nil
+}
+
+// AppArmorError returns the error of a profile that could not be set.
+func (p *Plan) AppArmorError(err error) error {
+	if err == unix.ENOENT {
+		err = fmt.Errorf("%w (the profile is not loaded)", err)
+	}
+	return fmt.Errorf("process.apparmorProfile: set %q: %w", p.AppArmorProfile, err)
 }
 
 // ownTask returns the calling thread's directory in a procfs, as the procfs

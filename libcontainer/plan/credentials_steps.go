@@ -41,6 +41,22 @@ func (d credSteps) apply() {
 	}
 }
 
+// Of the label that the next execve gives, which is set through a procfs.
+const openExecAttr = "open the exec attribute of AppArmor"
+
+func writeExecAttr(profile string) string { return "set the AppArmor profile " + profile }
+
+// appArmorProfile is what credentials.Plan.ExecLabels does for AppArmor. The directory
+// apparmor is there since Linux 5.8; for an older kernel the step fails.
+func (d credSteps) appArmorProfile(proc nsenter.Arg) {
+	profile := d.c.AppArmorProfile
+	text := "exec " + profile
+	fd := d.Cell()
+	// Not beneath, for thread-self is a symlink.
+	d.open(openExecAttr, proc, "thread-self/attr/apparmor/exec", unix.O_WRONLY, beneath&^unix.RESOLVE_NO_SYMLINKS).Save = fd
+	d.Call(writeExecAttr(profile), unix.SYS_WRITE, fd.Value(), d.Bytes(text), num(len(text)))
+}
+
 // bits puts a set of numbers where the kernel reads it.
 func (d credSteps) bits(set *unix.CPUSet) nsenter.Arg {
 	words := make([]uint64, len(set))

@@ -103,13 +103,8 @@ func (d direct) hostSide(proc int) {
 	if cpus := d.e.CPUs; cpus != nil {
 		d.Call("set the CPUs to run on", unix.SYS_SCHED_SETAFFINITY, num(0), num(8*len(cpus)), d.bits(cpus))
 	}
-	if profile := d.c.AppArmorProfile; profile != "" {
-		text := "exec " + profile
-		fd := d.Cell()
-		// Not beneath, for thread-self is a symlink.
-		d.open("open the exec attribute of AppArmor", num(proc), "thread-self/attr/apparmor/exec", unix.O_WRONLY,
-			beneath&^unix.RESOLVE_NO_SYMLINKS).Save = fd
-		d.Call("set the AppArmor profile "+profile, unix.SYS_WRITE, fd.Value(), d.Bytes(text), num(len(text)))
+	if d.c.AppArmorProfile != "" {
+		d.appArmorProfile(num(proc))
 	}
 }
 

@@ -51,8 +51,8 @@ func (p *Plan) Straight() (why string) {
 		return "it has Landlock rules"
 	case i.Seccomp != nil && i.Seccomp.Notify:
 		return "its seccomp filter has a listener"
-	case c.SELinuxLabel != "" || c.AppArmorProfile != "" || r.MountLabel != "":
-		return "it has labels"
+	case c.SELinuxLabel != "" || r.MountLabel != "":
+		return "it has SELinux labels"
 	case !ordinary(c):
 		return "it has inheritable capabilities beyond the bounding set"
 	case r.Shared || r.Whole || r.NoPivot:
@@ -208,6 +208,7 @@ func (i *StraightInit) AppendSteps(t *nsenter.Tail) {
 	}
 	s.finish(late)
 	s.ownStdio()
+	s.execLabels()
 	become := s.span("set the credentials", "")
 	s.apply()
 	s.wordsOfApply()

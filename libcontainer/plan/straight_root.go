@@ -78,9 +78,9 @@ func (s *setUp) openRoot() {
 	s.setAttr("set the propagation of root.path", s.root.Value(), false, 0, 0, top)
 	s.attach("attach the root filesystem", s.root, place)
 	s.close(place)
-	if len(s.r.Sysctls) > 0 {
+	if len(s.r.Sysctls) > 0 || s.c.AppArmorProfile != "" {
 		s.proc = s.Cell()
-		s.filesystem("procfs for linux.sysctl", s.proc, "proc", "", nil, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
+		s.filesystem("procfs of its own", s.proc, "proc", "", nil, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC)
 	}
 }
 
@@ -176,7 +176,20 @@ func (s *setUp) reopenNull() {
 	s.land(none, gone)
 }
 
-// sysctls writes them through the procfs that openRoot has made for it.
+// execLabels is credentials.Plan.ExecLabels. The next execve is the program's, also
+// that of an init which waits at the gate.
+func (s *setUp) execLabels() {
+	profile := s.c.AppArmorProfile
+	if profile == "" {
+		return
+	}
+	s.appArmorProfile(s.proc.Value())
+	for _, step := range [...]string{openExecAttr, writeExecAttr(profile)} {
+		s.i.words[step] = func(errno unix.Errno) error { return s.c.AppArmorError(errno) }
+	}
+}
+
+// sysctls writes them through the procfs that openRoot has made.
 func (s *setUp) sysctls() {
 	defer s.span("write the sysctls", "")()
 	for i := range s.r.Sysctls {
@@ -188,8 +201,5 @@ func (s *setUp) sysctls() {
 		s.close(fd)
 		s.i.words[open] = func(errno unix.Errno) error { return c.OpenError(errno) }
 		s.i.words[write] = func(errno unix.Errno) error { return c.WriteError(errno) }
-	}
-	if len(s.r.Sysctls) > 0 {
-		s.close(s.proc)
 	}
 }

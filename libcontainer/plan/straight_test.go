@@ -51,7 +51,8 @@ func TestStraight(t *testing.T) {
 		{"a hook at its start", func(p *Plan) { p.Init.StartHooks = []hooks.Hook{{}} }, "startContainer hooks are run in it"},
 		{"Landlock", func(p *Plan) { p.Init.Landlock = &landlock.Plan{} }, "it has Landlock rules"},
 		{"a listener", func(p *Plan) { p.Init.Seccomp = &seccomp.Program{Notify: true} }, "its seccomp filter has a listener"},
-		{"AppArmor", func(p *Plan) { p.Init.Credentials.AppArmorProfile = "p" }, "it has labels"},
+		{"AppArmor", func(p *Plan) { p.Init.Credentials.AppArmorProfile = "p" }, ""},
+		{"SELinux", func(p *Plan) { p.Init.Credentials.SELinuxLabel = "l" }, "it has SELinux labels"},
 		{"inheritable beyond the bounding set", func(p *Plan) { p.Init.Credentials.Capabilities.Inheritable = 1 },
 			"it has inheritable capabilities beyond the bounding set"},
 		{"no pivot_root", func(p *Plan) { p.Init.Rootfs.NoPivot = true }, "its root is not changed by pivot_root"},
@@ -121,7 +122,7 @@ func TestStraightOrder(t *testing.T) {
 			ReadonlyPaths: []string{"/proc/sys"}, MaskedPaths: []string{"/proc/keys"},
 		},
 		Credentials: credentials.Plan{
-			Args: []string{"prog"}, Env: []string{"PATH=/bin"}, Cwd: "/srv", Keyring: "_ses.c", OOMScoreAdj: &score, UID: 7,
+			Args: []string{"prog"}, Env: []string{"PATH=/bin"}, Cwd: "/srv", Keyring: "_ses.c", AppArmorProfile: "prof", OOMScoreAdj: &score, UID: 7,
 			Rlimits: []credentials.Rlimit{{Resource: unix.RLIMIT_CORE, Hard: 2}}, NoNewPrivileges: true,
 			Capabilities: credentials.Capabilities{LastCap: 3},
 		},
@@ -146,9 +147,9 @@ open root.path /b/rootfs
 clone the root filesystem
 set the propagation of root.path
 attach the root filesystem
-procfs for linux.sysctl: fsopen proc
-procfs for linux.sysctl: create it
-procfs for linux.sysctl: fsmount
+procfs of its own: fsopen proc
+procfs of its own: create it
+procfs of its own: fsmount
 mounts[0] (/proc): destination
 mounts[0] (/proc): destination: make /proc
 mounts[0] (/proc): destination: open /proc
@@ -235,6 +236,8 @@ linux.maskedPaths (/proc/keys): create it
 linux.maskedPaths (/proc/keys): fsmount
 linux.maskedPaths (/proc/keys): move_mount
 give a standard stream to the user
+open the exec attribute of AppArmor
+set the AppArmor profile prof
 set the umask
 open the working directory
 enter the working directory
@@ -322,9 +325,10 @@ func TestStraightExplain(t *testing.T) {
 		{"p", "stay in the container's root", unix.EBADF, `process.cwd: change to "/srv": invalid cross-device link`},
 		{"p", "linux.sysctl.a.b: open /proc/sys/a/b", unix.ENOENT, "linux.sysctl.a.b: this kernel has no /proc/sys/a/b, or not in the container's namespaces"},
 		{"p", "linux.sysctl.a.b: write /proc/sys/a/b", unix.EINVAL, `linux.sysctl.a.b: write "1" to /proc/sys/a/b: invalid argument`},
+		{"p", "set the AppArmor profile prof", unix.ENOENT, `process.apparmorProfile: set "prof": no such file or directory (the profile is not loaded)`},
 		{"p", "root.readonly", unix.EPERM, "root.readonly: operation not permitted"},
 	} {
-		in := &Init{Credentials: credentials.Plan{Args: []string{tt.args0}, Cwd: "/srv"}}
+		in := &Init{Credentials: credentials.Plan{Args: []string{tt.args0}, Cwd: "/srv", AppArmorProfile: "prof"}}
 		in.Rootfs.Sysctls, in.Rootfs.Readonly = []rootfs.Sysctl{{Name: "a.b", File: "sys/a/b", Value: "1"}}, true
 		s := &StraightInit{Init: in, Facts: StraightFacts{Gate: -1, SignalFD: -1, Console: -1}}
 		if steps := straightSteps(t, s); !slices.Contains(strings.Split(steps, "\n"), tt.why) {
