@@ -81,11 +81,22 @@ func (h *home) around() func(pid int) error {
 	if h.manager == nil {
 		return nil
 	}
-	return func(pid int) (err error) {
-		h.Cgroup, err = h.manager.Start(context.Background(), h.plan, pid, h.undo)
-		return err
+	return func(pid int) error {
+		if h.Cgroup != nil { // of an init that has failed; systemd takes away a scope that is empty
+			h.Cgroup.Close()
+		}
+		var err error
+		if h.Cgroup, err = h.manager.Start(context.Background(), h.plan, pid, h.undo); err != nil {
+			return &scopeError{err}
+		}
+		return nil
 	}
 }
+
+// scopeError is an error of systemd's, which another init would meet, too.
+type scopeError struct{ error }
+
+func (s *scopeError) Unwrap() error { return s.error }
 
 // limit writes the limits that could have stopped init's own set-up.
 func (h *home) limit() error {

@@ -165,7 +165,11 @@ func (b *creation) beginStraight() (_ *straightInit, err error) {
 		r.Join = append(r.Join, nsenter.Join{Flag: j.Flag, FD: f.joins[i], Path: j.Path})
 	}
 	s.running, err = nsenter.Begin(r)
-	if err != nil {
+	var scope *scopeError
+	switch {
+	case errors.As(err, &scope):
+		return nil, err
+	case err != nil:
 		return nil, &leftToInit{err}
 	}
 	return s, nil

@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/gourd-oci/gourd/cgroups"
 	"github.com/gourd-oci/gourd/internal/trace"
 	"github.com/gourd-oci/gourd/libcontainer/credentials"
 	"github.com/gourd-oci/gourd/libcontainer/rootfs"
@@ -39,8 +38,6 @@ func (p *Plan) Straight() (why string) {
 		return "it has a user namespace"
 	case e.Private(unix.CLONE_NEWTIME):
 		return "it has a time namespace"
-	case p.Cgroup.Manager == cgroups.ManagerSystemd: // a scope is for one process, and there may be a second try
-		return "systemd makes its cgroup"
 	case len(p.Devices) > 0: // and would end with the first try
 		return "network devices are moved into it"
 	case len(i.CreateHooks) > 0:

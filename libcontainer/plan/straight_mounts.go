@@ -24,7 +24,7 @@ func straightMount(r *rootfs.Plan, n int) (why string) {
 		return "its ids are mapped"
 	case m.Legacy:
 		return "it needs mount(2)"
-	case m.Source == rootfs.LaterCgroup || m.Fallback == rootfs.LaterCgroup:
+	case m.Source == rootfs.LaterCgroup: // a fallback is init's
 		return "its source is not known yet"
 	case takesMode(m):
 		if at, ok := r.MadeAt(m.Destination, n); !ok || at.On != "" { // on another mount, which is not there yet

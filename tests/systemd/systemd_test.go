@@ -337,6 +337,45 @@ func TestDefaultScope(t *testing.T) {
 	}
 }
 
+// TestSecondInit is a container that the raw child begins to set up in a scope and
+// leaves to gourd's init, which has a scope of that name and its limits again: for it a
+// symlink leads to a mountpoint.
+func TestSecondInit(t *testing.T) {
+	u := root(t)
+	unit := "gourd-" + u.slug + ".scope"
+	const left = "the container is set up by gourd's init"
+	for _, target := range []string{"straight", "link"} {
+		bundle := u.bundle("b-"+target, "cat /proc/self/mountinfo; head -c 1 /dev/kmsg", func(c config) {
+			limits(c)
+			c.linux()["cgroupsPath"] = ":gourd:" + u.slug
+			c.linux()["devices"] = []any{map[string]any{"path": "/dev/kmsg", "type": "c", "major": 1, "minor": 11}}
+			c["mounts"] = append(c["mounts"].([]any), map[string]any{"destination": "/" + target + "/below", "type": "tmpfs", "source": "tmpfs"})
+		})
+		u.run("ln", "-s", "straight", bundle+"/rootfs/link")
+		out, err := u.mayGourd("--debug", "create", "--bundle", bundle, "c")
+		if err != nil {
+			t.Fatalf("%s: %v: %s", target, err, out)
+		}
+		if got := strings.Contains(out, left); got != (target == "link") {
+			t.Errorf("%s: is set up by gourd's init: %v: %s", target, got, out)
+		}
+		cg := u.cgroupOf(u.pid("c"))
+		if filepath.Base(cg) != unit {
+			t.Errorf("%s: init is in %s, want scope %s", target, cg, unit)
+		}
+		wantFile(t, cg+"/pids.max", "33")
+		wantFile(t, cg+"/memory.max", "67108864")
+		u.gourd("delete", "--force", "c")
+		u.wantNoUnit(unit)
+
+		out, err = u.mayGourd("run", "--bundle", bundle, "c")
+		if err == nil || !strings.Contains(out, " /straight/below ") || !strings.Contains(out, "Operation not permitted") {
+			t.Errorf("%s: %v: %s", target, err, out)
+		}
+		u.wantNoUnit(unit)
+	}
+}
+
 // TestNameTaken is a scope that somebody else's processes are in.
 func TestNameTaken(t *testing.T) {
 	u := root(t)
