@@ -160,7 +160,7 @@ func setAffinity(cpus *unix.CPUSet) error {
 		return nil
 	}
 	if err := unix.SchedSetaffinity(0, cpus); err != nil {
-		return fmt.Errorf("process.execCPUAffinity: set the CPUs to run on: %w", err)
+		return fmt.Errorf("process.execCPUAffinity.final: set the CPUs to run on: %w", err)
 	}
 	return nil
 }
