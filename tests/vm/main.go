@@ -335,9 +335,10 @@ func panicked(err error) bool {
 }
 
 // taker returns what puts events into the report, and tells on the terminal
-// how far it is.
+// how far it is, and what has failed with all that it has said.
 func taker(r *report) func(event) {
 	begun := time.Now()
+	said := map[string][]string{} // by each step, since a test's name was last given
 	return func(e event) {
 		if e.Step == aboutMachine {
 			r.machine = append(r.machine, e.Output+e.Error)
@@ -349,8 +350,20 @@ func taker(r *report) func(event) {
 		}
 		r.results[i].take(e)
 		line := strings.TrimLeft(e.Output, " \x16")
-		if strings.HasPrefix(line, "--- FAIL") || strings.HasPrefix(line, "--- ") && strings.Contains(line, " TestScripts/") {
-			fmt.Printf("%5.0fs %s\n", time.Since(begun).Seconds(), line)
+		switch {
+		case strings.HasPrefix(line, "=== "):
+			said[e.Step] = nil
+		case !strings.HasPrefix(line, "--- "):
+			said[e.Step] = append(said[e.Step], e.Output)
+		default:
+			failed := strings.HasPrefix(line, "--- FAIL")
+			if failed {
+				fmt.Println(strings.Join(said[e.Step], "\n"))
+			}
+			if failed || strings.Contains(line, " TestScripts/") {
+				fmt.Printf("%5.0fs %s\n", time.Since(begun).Seconds(), line)
+			}
+			said[e.Step] = nil
 		}
 	}
 }
