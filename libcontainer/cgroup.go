@@ -69,7 +69,7 @@ func makeHome(o *CreateOptions, p *plan.Plan, undo *cleanup.Stack) (h *home, err
 // birthplace is the fd of the cgroup for init to be born in; -1 leaves it in
 // gourd's own.
 func (h *home) birthplace() int {
-	if h.Cgroup == nil {
+	if h.manager != nil || h.Cgroup == nil {
 		return -1
 	}
 	return h.FD()
