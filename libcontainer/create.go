@@ -324,7 +324,7 @@ func compile(o *CreateOptions, foreground bool) (*plan.Plan, error) {
 			return nil, err
 		}
 	}
-	if po.HostNetwork, err = joinsOwnNetwork(b.Spec); err != nil {
+	if po.HostNamespaces, err = joinsOwn(b.Spec); err != nil {
 		return nil, err
 	}
 	if po.Resctrl, err = findResctrl(b.Spec); err != nil {
@@ -343,23 +343,30 @@ func compile(o *CreateOptions, foreground bool) (*plan.Plan, error) {
 	return p, nil
 }
 
-// joinsOwnNetwork is whether the config joins, by path, the network namespace
-// that gourd is in. A path that cannot be looked at is openNamespace's to tell.
-func joinsOwnNetwork(s *specs.Spec) (bool, error) {
+// joinsOwn returns, as CLONE_ flags, the namespaces that the config joins by path
+// and that gourd is in itself: what is set there is set on the host. A path that
+// cannot be looked at is openNamespace's to tell.
+func joinsOwn(s *specs.Spec) (flags uintptr, err error) {
 	if s.Linux == nil {
-		return false, nil
+		return 0, nil
 	}
 	for _, ns := range s.Linux.Namespaces {
-		if ns.Type != specs.NetworkNamespace || ns.Path == "" {
+		var own, there unix.Stat_t
+		flag := plan.NamespaceFlag(ns.Type)
+		if flag == 0 || ns.Path == "" || unix.Stat(ns.Path, &there) != nil {
 			continue
 		}
-		var own, there unix.Stat_t
-		if err := unix.Stat("/proc/self/ns/net", &own); err != nil {
-			return false, fmt.Errorf("look at the own network namespace: %w", err)
+		err := unix.Stat("/proc/self/ns/"+plan.KernelName(flag), &own)
+		if err == unix.ENOENT {
+			continue // the kernel has no such namespaces
+		} else if err != nil {
+			return 0, fmt.Errorf("look at the own %s namespace: %w", ns.Type, err)
 		}
-		return unix.Stat(ns.Path, &there) == nil && own.Dev == there.Dev && own.Ino == there.Ino, nil
+		if own.Dev == there.Dev && own.Ino == there.Ino {
+			flags |= flag
+		}
 	}
-	return false, nil
+	return flags, nil
 }
 
 // enter starts init in its namespaces and its cgroup.

@@ -71,7 +71,7 @@ func Validate(o CreateOptions, p doctor.Program) (*Validation, error) {
 	if po.Resctrl, err = findResctrl(b.Spec); err != nil {
 		return nil, err
 	}
-	if po.HostNetwork, err = joinsOwnNetwork(b.Spec); err != nil {
+	if po.HostNamespaces, err = joinsOwn(b.Spec); err != nil {
 		return nil, err
 	}
 	var here defect.List

@@ -34,8 +34,8 @@ func NamespaceFlag(t specs.LinuxNamespaceType) uintptr {
 	return 0
 }
 
-// kernelName returns the name of a namespace type in /proc/PID/ns.
-func kernelName(flag uintptr) string {
+// KernelName returns the name of a namespace type in /proc/PID/ns.
+func KernelName(flag uintptr) string {
 	switch flag {
 	case unix.CLONE_NEWPID:
 		return "pid"

@@ -48,9 +48,9 @@ type Options struct {
 	// ListenFDs is whether LISTEN_FDS is among the preserved ones: then the
 	// process, which is pid 1 to itself, gets LISTEN_PID=1 (sd_listen_fds(3)).
 	ListenFDs int
-	// HostNetwork is whether the network namespace that the config joins by
-	// path is the one that gourd is in.
-	HostNetwork bool
+	// HostNamespaces are those, as CLONE_ flags, that the config joins by path
+	// and that gourd is in itself.
+	HostNamespaces uintptr
 	// Rootless is --rootless, as the command line decided it.
 	Rootless bool
 	// Strict is --strict: what is ignored is a defect.
@@ -126,7 +126,7 @@ func (e *Enter) MountPath() string {
 func (e *Enter) Joined() []Joined {
 	var list []Joined
 	for i := range e.Join {
-		list = append(list, Joined{kernelName(e.Join[i].Flag), e.Join[i].Path})
+		list = append(list, Joined{KernelName(e.Join[i].Flag), e.Join[i].Path})
 	}
 	return list
 }
@@ -211,6 +211,21 @@ func (s *State) JSON(status specs.ContainerState, pid int) []byte {
 	return b
 }
 
+// checkHostNames checks that the names are set in no namespace that is the
+// host's, by whatever path it is joined.
+func checkHostNames(s *specs.Spec, host uintptr, d *defect.List) {
+	if host&unix.CLONE_NEWUTS == 0 {
+		return
+	}
+	const problem = "%q would be the host's: the uts namespace that linux.namespaces joins is its own"
+	if s.Hostname != "" {
+		d.Add("hostname", problem, s.Hostname)
+	}
+	if s.Domainname != "" {
+		d.Add("domainname", problem, s.Domainname)
+	}
+}
+
 // Build returns the plan for a bundle on this host. Its error is a
 // *defect.Error that holds every defect of the config.
 func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
@@ -223,6 +238,7 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 	if o.Strict {
 		checkStrict(b, &d)
 	}
+	checkHostNames(s, o.HostNamespaces, &d)
 	if s.Linux == nil {
 		s.Linux = &specs.Linux{}
 	}
@@ -236,7 +252,7 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 	p.Hooks = hooks.Compile(s.Hooks, &d)
 	p.Devices = netdevices.Compile(s.Linux.NetDevices, netdevices.Env{
 		Network:  p.Enter.Private(unix.CLONE_NEWNET),
-		Host:     o.HostNetwork,
+		Host:     o.HostNamespaces&unix.CLONE_NEWNET != 0,
 		Rootless: o.Rootless || facts.EUID != 0,
 	}, &d)
 	newUser := p.Enter.New&unix.CLONE_NEWUSER != 0
@@ -289,7 +305,7 @@ func Build(b *spec.Bundle, facts *host.Facts, o Options) (*Plan, error) {
 		ForeignNetwork: p.Enter.Private(unix.CLONE_NEWUSER) && p.Enter.New&unix.CLONE_NEWNET == 0,
 		NewCgroupNS:    p.Enter.Private(unix.CLONE_NEWCGROUP),
 		CgroupDir:      cgroupDir(&p.Cgroup),
-		HostNetwork:    o.HostNetwork,
+		HostNamespaces: o.HostNamespaces,
 		HostMounts:     !p.Enter.Private(unix.CLONE_NEWNS),
 	}, &d)
 	if o.Strict {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"github.com/gourd-oci/gourd/internal/defect"
 )
@@ -65,29 +66,29 @@ func sysctlRefusal(file string, l *specs.Linux, e *Env) string {
 	switch file {
 	case "kernel/msgmax", "kernel/msgmnb", "kernel/msgmni", "kernel/sem",
 		"kernel/shmall", "kernel/shmmax", "kernel/shmmni", "kernel/shm_rmid_forced":
-		return needs(l, specs.IPCNamespace)
+		return needs(l, e, specs.IPCNamespace, unix.CLONE_NEWIPC)
 	case "kernel/domainname":
-		return needs(l, specs.UTSNamespace)
+		return needs(l, e, specs.UTSNamespace, unix.CLONE_NEWUTS)
 	case "kernel/hostname":
 		return "the property hostname is what sets it"
 	}
 	switch top, _, _ := strings.Cut(file, "/"); {
 	case strings.HasPrefix(file, "fs/mqueue/"):
-		return needs(l, specs.IPCNamespace)
+		return needs(l, e, specs.IPCNamespace, unix.CLONE_NEWIPC)
 	case top == "net":
-		if e.HostNetwork {
-			return "the network namespace to join is the host's"
-		}
-		return needs(l, specs.NetworkNamespace)
+		return needs(l, e, specs.NetworkNamespace, unix.CLONE_NEWNET)
 	case top == "user":
 		// Without a user namespace these are limits of the whole host.
-		return needs(l, specs.UserNamespace)
+		return needs(l, e, specs.UserNamespace, unix.CLONE_NEWUSER)
 	}
 	return "belongs to no namespace: it would change the host"
 }
 
-func needs(l *specs.Linux, t specs.LinuxNamespaceType) string {
-	if hasNamespace(l, t) {
+func needs(l *specs.Linux, e *Env, t specs.LinuxNamespaceType, flag uintptr) string {
+	switch {
+	case e.HostNamespaces&flag != 0:
+		return "the " + string(t) + " namespace to join is the host's"
+	case hasNamespace(l, t):
 		return ""
 	}
 	return "needs its own " + string(t) + " namespace: it would change the host"

@@ -367,10 +367,25 @@ func TestCompileDefects(t *testing.T) {
 			}
 		})
 	}
-	var d defect.List
-	Compile(sysctl("net.core.somaxconn", specs.NetworkNamespace), Env{Bundle: "/b", HostNetwork: true}, &d)
-	if len(d) != 1 || !strings.Contains(d[0].Problem, "is the host's") {
-		t.Errorf("a network sysctl for the host's namespace gives %v", d)
+	for _, tt := range []struct {
+		name string
+		ns   specs.LinuxNamespaceType
+		flag uintptr
+	}{
+		{"net.core.somaxconn", specs.NetworkNamespace, unix.CLONE_NEWNET},
+		{"kernel.shmmni", specs.IPCNamespace, unix.CLONE_NEWIPC},
+		{"fs.mqueue.msg_max", specs.IPCNamespace, unix.CLONE_NEWIPC},
+		{"kernel.domainname", specs.UTSNamespace, unix.CLONE_NEWUTS},
+	} {
+		var host, own defect.List
+		Compile(sysctl(tt.name, tt.ns), Env{Bundle: "/b", HostNamespaces: tt.flag}, &host)
+		if len(host) != 1 || !strings.Contains(host[0].Problem, "is the host's") {
+			t.Errorf("%s in a namespace of the host's gives %v", tt.name, host)
+		}
+		Compile(sysctl(tt.name, tt.ns), Env{Bundle: "/b", HostNamespaces: ^tt.flag}, &own)
+		if len(own) > 0 {
+			t.Errorf("%s in a namespace of its own gives %v", tt.name, own)
+		}
 	}
 }
 

@@ -46,8 +46,10 @@ type Env struct {
 	// Unprivileged is whether gourd is not root, be it of a user namespace: it
 	// has no more rights over the host's files than container root.
 	Unprivileged bool
-	HostNetwork  bool // the network namespace joined by path is the one gourd runs in
-	HostMounts   bool // the container inherits gourd's mount namespace
+	// HostNamespaces are those joined by path, as CLONE_ flags, that gourd runs in
+	// itself.
+	HostNamespaces uintptr
+	HostMounts     bool // the container inherits gourd's mount namespace
 }
 
 // Plan is what Compile returns: all that init needs, as plain data.
