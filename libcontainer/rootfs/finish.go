@@ -10,9 +10,10 @@ import (
 )
 
 // Finish closes the root filesystem: mounts that had to be filled first become
-// read-only, then the root itself, then readonlyPaths; maskedPaths come last,
-// over them. Paths that do not exist are left out, as the spec wants. It
-// follows WriteSysctls and Console, which still write.
+// read-only, then the root itself, then readonlyPaths; maskedPaths come after
+// them, over them. Paths that do not exist are left out, as the spec wants. It
+// follows WriteSysctls and Console, which still write. When nothing is to be
+// mounted any more, the root gets the propagation that was asked for.
 func (r *Root) Finish() error {
 	defer trace.Begin("make paths read-only, and mask them").End()
 	for _, l := range r.late {
@@ -30,7 +31,24 @@ func (r *Root) Finish() error {
 			return fmt.Errorf("linux.readonlyPaths (%s): %w", path, err)
 		}
 	}
-	return r.mask()
+	if err := r.mask(); err != nil {
+		return err
+	}
+	return r.propagate()
+}
+
+// propagate makes the container's root shared or unbindable; the rest Open has
+// done. Pivot does not take a shared one, and of an unbindable one nothing can be
+// mounted on itself to be read-only, and no terminal bound.
+func (r *Root) propagate() error {
+	kind, recursive := propagationType(r.plan.Propagation)
+	if kind&(unix.MS_SHARED|unix.MS_UNBINDABLE) == 0 {
+		return nil
+	}
+	if err := linux.SetMountAttr(r.fd, recursive, 0, 0, kind); err != nil {
+		return fmt.Errorf("linux.rootfsPropagation: %w", err)
+	}
+	return nil
 }
 
 // lookup opens a path of the container, O_PATH, following symlinks inside the

@@ -106,7 +106,9 @@ func TestPivotFromASharedMount(t *testing.T) {
 					s.Mounts = s.Mounts[:1]
 				}
 				s.Linux.RootfsPropagation = tt.propagation
-				pivoted(t, dir, s)
+				s.Linux.ReadonlyPaths = []string{"/proc/sys", "/proc/fs"}
+				s.Linux.MaskedPaths = []string{"/proc/irq", "/proc/bus"}
+				must(t, "Finish", pivoted(t, dir, s).Finish())
 				if got := propagation(t, "/"); got != tt.root {
 					t.Errorf("/ is %q, want %q", got, tt.root)
 				}

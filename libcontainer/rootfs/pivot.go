@@ -12,9 +12,8 @@ import (
 
 // Pivot makes the container's root this process's root and takes the host's
 // away: with pivot_root(2), or, for --no-pivot, by moving the mount and
-// chroot(2); in a mount namespace of others it is chroot(2) alone. Then, as both want the root to be private until then, the
-// container's root gets the propagation that was asked for; process.cwd is
-// made where it is missing, while the root is writable; and a stdin, stdout or
+// chroot(2); in a mount namespace of others it is chroot(2) alone. Then process.cwd
+// is made where it is missing, while the root is writable; and a stdin, stdout or
 // stderr that is the host's /dev/null becomes the container's.
 func (r *Root) Pivot() error {
 	defer trace.Begin("change the root").End()
@@ -29,11 +28,6 @@ func (r *Root) Pivot() error {
 	}
 	if err != nil {
 		return err
-	}
-	if kind, recursive := propagationType(r.plan.Propagation); kind&(unix.MS_SHARED|unix.MS_UNBINDABLE) != 0 {
-		if err := linux.SetMountAttr(r.fd, recursive, 0, 0, kind); err != nil {
-			return fmt.Errorf("linux.rootfsPropagation: %w", err)
-		}
 	}
 	if err := r.makeCwd(); err != nil {
 		return fmt.Errorf("process.cwd %s: %w", r.plan.Cwd, err)
