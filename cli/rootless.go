@@ -12,7 +12,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/internal/linux"
 )
 
 // defaultRoot is where root keeps its containers' state: a tmpfs.
@@ -43,15 +44,11 @@ func rootless(c *cli.Context) (bool, error) {
 	return os.Geteuid() != 0 || inUserNS(), nil
 }
 
-// initialUserNS is the inode number of the initial user namespace, a constant of
-// the kernel's since 3.8 (PROC_USER_INIT_INO).
-const initialUserNS = 0xEFFFFFFD
-
 // inUserNS reports whether the process is in another than the initial user
 // namespace. Without a readable /proc the answer is no.
 func inUserNS() bool {
-	var st unix.Stat_t
-	return unix.Stat("/proc/self/ns/user", &st) == nil && st.Ino != initialUserNS
+	initial, err := linux.InInitialUserNS()
+	return err == nil && !initial
 }
 
 // stateRoot returns the absolute directory that holds a directory for each

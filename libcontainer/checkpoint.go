@@ -71,7 +71,7 @@ func admitCRIU(verb string) error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("%s needs root: CRIU cannot save or restore a container with an ordinary user's rights (uid %d)", verb, os.Geteuid())
 	}
-	initial, err := inInitialUserNS()
+	initial, err := linux.InInitialUserNS()
 	if err != nil {
 		return err
 	}

@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"os"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/gourd-oci/gourd/cgroups"
 	"github.com/gourd-oci/gourd/libcontainer/plan"
 )
@@ -60,16 +58,4 @@ func keepCgroupOptions(log *slog.Logger) (giveBack func(), err error) {
 			log.Warn(err.Error())
 		}
 	}, nil
-}
-
-// initialUserNS is the inode number of the initial user namespace, a constant
-// of the kernel's (PROC_USER_INIT_INO).
-const initialUserNS = 0xEFFFFFFD
-
-func inInitialUserNS() (bool, error) {
-	var st unix.Stat_t
-	if err := unix.Stat("/proc/self/ns/user", &st); err != nil {
-		return false, fmt.Errorf("look at the own user namespace: %w", err)
-	}
-	return st.Ino == initialUserNS, nil
 }

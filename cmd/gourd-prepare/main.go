@@ -25,6 +25,7 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
+	"github.com/gourd-oci/gourd/internal/linux"
 	"github.com/gourd-oci/gourd/prepare"
 	"github.com/gourd-oci/gourd/prepare/layer"
 	"github.com/gourd-oci/gourd/prepare/store"
@@ -209,13 +210,9 @@ func parse(fs *flag.FlagSet, args []string, stop bool) ([]string, error) {
 	}
 }
 
-// initialUserNS is the inode number of the initial user namespace
-// (PROC_USER_INIT_INO).
-const initialUserNS = 0xEFFFFFFD
-
 func inUserNS() bool {
-	var st unix.Stat_t
-	return unix.Stat("/proc/self/ns/user", &st) == nil && st.Ino != initialUserNS
+	initial, err := linux.InInitialUserNS()
+	return err == nil && !initial
 }
 
 // open opens the store.

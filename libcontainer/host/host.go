@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -21,9 +20,7 @@ import (
 type Facts struct {
 	// EUID is the effective user id of this process.
 	EUID int
-	// InitialUserNS is whether this process is in the initial user
-	// namespace, as far as its id map tells: there the map is the identity
-	// over all ids.
+	// InitialUserNS is whether this process is in the initial user namespace.
 	InitialUserNS bool
 	// SetgroupsDenied is whether this process's user namespace was made without
 	// setgroups(2), as unshare -r and an ordinary user make it; those made in it
@@ -45,11 +42,10 @@ type Facts struct {
 func Probe() (*Facts, error) {
 	defer trace.Begin("look at the host").End()
 	f := &Facts{EUID: os.Geteuid(), LastCap: -1}
-	uidMap, err := linux.ReadFile("/proc/self/uid_map")
-	if err != nil {
-		return nil, fmt.Errorf("probe the user namespace: %w", err)
+	var err error
+	if f.InitialUserNS, err = linux.InInitialUserNS(); err != nil {
+		return nil, err
 	}
-	f.InitialUserNS = isIdentity(string(uidMap))
 	if !f.InitialUserNS {
 		groups, err := linux.ReadFile("/proc/self/setgroups")
 		if err != nil && !errors.Is(err, unix.ENOENT) { // there is none before Linux 3.19
@@ -76,14 +72,3 @@ func Probe() (*Facts, error) {
 // Rootless is whether gourd lacks the initial user namespace's root: for an
 // ordinary user, and for root of a namespace of its own.
 func (f *Facts) Rootless() bool { return f.EUID != 0 || !f.InitialUserNS }
-
-// isIdentity is whether a uid_map maps every id to itself (user_namespaces(7):
-// the initial namespace shows "0 0 4294967295").
-func isIdentity(m string) bool {
-	fields := strings.Fields(m)
-	if len(fields) != 3 || fields[0] != "0" || fields[1] != "0" {
-		return false
-	}
-	n, err := strconv.ParseUint(fields[2], 10, 64)
-	return err == nil && n >= 1<<32-1
-}
