@@ -176,12 +176,13 @@ func control(f *os.File, do func(fd int) error) error {
 	return err
 }
 
-// resize gives the container's terminal the size of ours.
+// resize gives the container's terminal the size of ours. One that has none (that of a
+// script(1) in a pipe) takes away no process.consoleSize.
 func (r *relay) resize() {
 	if r == nil || r.host == nil || r.master == nil {
 		return
 	}
-	if ws, err := unix.IoctlGetWinsize(int(r.host.Fd()), unix.TIOCGWINSZ); err == nil {
+	if ws, err := unix.IoctlGetWinsize(int(r.host.Fd()), unix.TIOCGWINSZ); err == nil && (ws.Row != 0 || ws.Col != 0) {
 		_ = control(r.master, func(fd int) error { return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, ws) }) // only a size
 	}
 }
