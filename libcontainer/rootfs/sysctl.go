@@ -25,6 +25,13 @@ func (r *Root) WriteSysctls() error {
 
 func (r *Root) writeSysctl(s *Sysctl) error {
 	fd, err := linux.OpenBeneath(r.proc, s.File, unix.O_WRONLY)
+	if err == unix.EACCES && s.File == "sys/kernel/domainname" {
+		// The file is host root's in a user namespace, too, and the name not.
+		if err := unix.Setdomainname([]byte(s.Value)); err != nil {
+			return s.WriteError(err)
+		}
+		return nil
+	}
 	if err != nil {
 		return s.OpenError(err)
 	}
