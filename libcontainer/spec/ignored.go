@@ -32,12 +32,27 @@ func Unused(s *specs.Spec, d *defect.List) {
 	if s.Process != nil {
 		UnusedOfProcess(s.Process, d)
 	}
+	if s.Domainname == "" || s.Linux == nil {
+		return
+	}
+	for _, name := range [...]string{"kernel.domainname", "kernel/domainname"} {
+		if value, ok := s.Linux.Sysctl[name]; ok && value != s.Domainname {
+			d.Add("domainname", "ignored: linux.sysctl sets %q after it", value)
+		}
+	}
 }
 
 // UnusedOfProcess is Unused for a process, the container's or an exec's.
 func UnusedOfProcess(p *specs.Process, d *defect.List) {
 	if p.ConsoleSize != nil && !p.Terminal {
 		d.Add("process.consoleSize", "ignored: process.terminal is not true")
+	}
+	// sched(7), ioprio_set(2)
+	if s := p.Scheduler; s != nil && s.Nice != 0 && s.Policy != specs.SchedOther && s.Policy != specs.SchedBatch {
+		d.Add("process.scheduler.nice", "ignored: it says nothing to %s", s.Policy)
+	}
+	if i := p.IOPriority; i != nil && i.Class == specs.IOPRIO_CLASS_IDLE && i.Priority != 0 {
+		d.Add("process.ioPriority.priority", "ignored: %s has no levels", i.Class)
 	}
 }
 
