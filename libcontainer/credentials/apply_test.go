@@ -5,13 +5,17 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"github.com/gourd-oci/gourd/internal/defect"
 )
 
 // plain is a Plan that asks for as little as can be.
@@ -235,6 +239,36 @@ func TestScheduling(t *testing.T) {
 	r := good(t, run(t, order{Plan: p, Root: rootDir(t), Exec: true}, nil))
 	if r.Policy != unix.SCHED_BATCH || r.Nice != 5 || r.IOPrio != 2<<13|6 || r.Personality&0xff != 8 {
 		t.Errorf("policy %d, nice %d, io priority %#x, personality %#x", r.Policy, r.Nice, r.IOPrio, r.Personality)
+	}
+}
+
+// TestSchedulerFlags: the flags of SCHED_DEADLINE, of which chrt(1) does not tell, are
+// the kernel's.
+func TestSchedulerFlags(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: CAP_SYS_NICE")
+	}
+	for flag, want := range map[specs.LinuxSchedulerFlag]uint64{
+		specs.SchedFlagReclaim:   unix.SCHED_FLAG_RECLAIM,
+		specs.SchedFlagDLOverrun: unix.SCHED_FLAG_DL_OVERRUN,
+	} {
+		t.Run(string(flag), func(t *testing.T) {
+			var d defect.List
+			config := process()
+			config.Scheduler = &specs.Scheduler{Policy: specs.SchedDeadline, Runtime: 1e7, Deadline: 5e7, Period: 1e8, Flags: []specs.LinuxSchedulerFlag{flag}}
+			p, _ := Compile(config, nil, Env{}, &d)
+			if len(d) > 0 {
+				t.Fatal(d)
+			}
+			runtime.LockOSThread() // and never unlock it: the thread ends
+			must(t, p.SetScheduling(0))
+			got, err := unix.SchedGetAttr(0, 0)
+			must(t, err)
+			if got.Policy != unix.SCHED_DEADLINE || got.Flags != want {
+				t.Errorf("policy %d, flags %#x, want %#x", got.Policy, got.Flags, want)
+			}
+			must(t, (&Plan{Scheduler: &Scheduler{Policy: unix.SCHED_NORMAL}}).SetScheduling(0))
+		})
 	}
 }
 
