@@ -1,6 +1,7 @@
 package rootfs
 
 import (
+	"fmt"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -74,19 +75,23 @@ type optionSet struct {
 	idmap            string // this option, or ridmap
 	copyUpAt, dataAt int    // indexes of these options, for defects
 	idmapAt          int
+	data             string // the option at dataAt
 	params           []Param
 }
 
 func compileOptions(m *Mount, names []string, d *defect.List) optionSet {
 	o := optionSet{dataAt: -1}
 	for i, name := range names {
+		if name == "" { // buildah has one, for a volume without options
+			continue
+		}
 		opt, ok := findOption(name)
 		if !ok {
 			if strings.IndexByte(name, 0) >= 0 {
 				d.Add(index(m.Where+".options", i), "%q holds a NUL byte", name)
 			}
 			if o.dataAt < 0 {
-				o.dataAt = i
+				o.dataAt, o.data = i, name
 			}
 			o.params = appendParams(o.params, m.Type, name)
 			continue
@@ -147,7 +152,8 @@ func compileBind(m *Mount, o *optionSet, e *Env, p *Plan, d *defect.List) {
 	m.Type = ""
 	if o.dataAt >= 0 {
 		// The spec has it passed to mount(2), which ignores it here.
-		p.Warnings = append(p.Warnings, index(m.Where+".options", o.dataAt)+": an option of a filesystem has no effect on a bind mount")
+		p.Warnings = append(p.Warnings,
+			fmt.Sprintf("%s: %q, an option of a filesystem, has no effect on a bind mount", index(m.Where+".options", o.dataAt), o.data))
 	}
 	if m.Source == "" {
 		d.Add(m.Where+".source", "missing for a bind mount")

@@ -425,11 +425,12 @@ func TestDestination(t *testing.T) {
 	}
 }
 
-// Engines leave a filesystem's options on bind mounts. mount(2) ignores them.
+// Engines leave a filesystem's options on bind mounts, and empty ones. mount(2)
+// ignores them.
 func TestDataOnBind(t *testing.T) {
-	m := specs.Mount{Source: "/", Destination: "/a", Options: []string{"bind", "ro", "mode=755"}}
+	m := specs.Mount{Source: "/", Destination: "/a", Options: []string{"", "bind", "ro", "mode=755"}}
 	p := compile(t, example(m), Env{})
-	want := []string{"mounts[0].options[2]: an option of a filesystem has no effect on a bind mount"}
+	want := []string{`mounts[0].options[3]: "mode=755", an option of a filesystem, has no effect on a bind mount`}
 	if !slices.Equal(p.Warnings, want) || len(p.Mounts[0].Params) > 0 {
 		t.Errorf("warnings %q, want %q; params %v, want none", p.Warnings, want, p.Mounts[0].Params)
 	}
