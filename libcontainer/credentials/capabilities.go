@@ -113,14 +113,27 @@ func (w *capWarnings) addBits(bits uint64, set, why string) {
 	}
 }
 
+// list tells of those that the same is wrong with in one line: buildah, for one,
+// asks for all of its capabilities in the ambient set at every RUN.
 func (w capWarnings) list() []string {
 	var out []string
-	for _, e := range w {
-		if e.sets == "ambient" { // in the words that are known from runc
-			out = append(out, fmt.Sprintf("process.capabilities: can't raise ambient capability %s: %s", e.name, e.why))
-			continue
+	for i, e := range w {
+		var names []string
+		for j, o := range w {
+			if o.sets == e.sets && o.why == e.why {
+				if j < i {
+					break // told with that one
+				}
+				names = append(names, o.name)
+			}
 		}
-		out = append(out, fmt.Sprintf("process.capabilities: %s cannot be granted (%s): %s", e.name, e.sets, e.why))
+		switch {
+		case len(names) == 0:
+		case e.sets == "ambient": // in the words that are known from runc
+			out = append(out, fmt.Sprintf("process.capabilities: can't raise ambient capability %s: %s", strings.Join(names, ", "), e.why))
+		default:
+			out = append(out, fmt.Sprintf("process.capabilities: %s cannot be granted (%s): %s", strings.Join(names, ", "), e.sets, e.why))
+		}
 	}
 	return out
 }

@@ -217,6 +217,10 @@ func TestCompileCapabilities(t *testing.T) {
 		{"ambient", &specs.LinuxCapabilities{Permitted: []string{chown, kill}, Inheritable: []string{kill}, Ambient: []string{kill, chown}},
 			nil, Capabilities{Permitted: bits(0, 5), Inheritable: bits(5), Ambient: bits(5)},
 			[]string{"process.capabilities: can't raise ambient capability CAP_CHOWN: it is not both permitted and inheritable"}},
+		{"the same of many, told in one line", &specs.LinuxCapabilities{Permitted: []string{chown, kill, res}, Effective: []string{"CAP_X"}, Ambient: []string{res, kill, chown}},
+			nil, Capabilities{Permitted: bits(0, 5, 24)}, []string{
+				"process.capabilities: CAP_X cannot be granted (effective): gourd does not know it",
+				"process.capabilities: can't raise ambient capability CAP_CHOWN, CAP_KILL, CAP_SYS_RESOURCE: it is not both permitted and inheritable"}},
 		{"effective is not permitted", &specs.LinuxCapabilities{Effective: []string{chown}}, nil, Capabilities{},
 			[]string{"process.capabilities: CAP_CHOWN cannot be granted (effective): it is not permitted"}},
 		{"unknown, told once", &specs.LinuxCapabilities{Bounding: []string{"CAP_X", chown, "CAP_X"}, Permitted: []string{"CAP_X"}, Effective: []string{"cap_chown"}},
