@@ -37,7 +37,7 @@ func Delete(root, id string, o DeleteOptions) error {
 	}
 	if errors.Is(err, state.ErrNoRecord) && errors.Is(awaitHolder(root, id), state.ErrNotExist) {
 		// Another delete was at it, whose first step the missing record was.
-		return fmt.Errorf("container %q %w", id, state.ErrNotExist)
+		return fmt.Errorf("%w: %q", state.ErrNotExist, id)
 	}
 	if err != nil {
 		return err
@@ -138,5 +138,5 @@ func deleteHalfMade(root, id string) error {
 	if err := errors.Join(removeNoted(dir), dir.Remove()); err != nil {
 		return err
 	}
-	return fmt.Errorf("container %q: its half-made state is removed: %w", id, state.ErrNotExist)
+	return fmt.Errorf("%w: %q: its half-made state is removed", state.ErrNotExist, id)
 }

@@ -34,8 +34,8 @@ var (
 	// runc's, which engines know.
 	ErrExist = errors.New("container with given ID already exists")
 	// ErrNotExist is in the error for an id that is not in use. Engines match
-	// the text "does not exist".
-	ErrNotExist = errors.New("does not exist")
+	// the text "does not exist", and BuildKit all of it.
+	ErrNotExist = errors.New("container does not exist")
 	// ErrNoRecord is in the error of Load for a directory without a usable
 	// record: its create is at its very beginning, or was ended half-way.
 	ErrNoRecord = errors.New("has no state record")
@@ -112,4 +112,4 @@ func ValidID(id string) error {
 	return nil
 }
 
-func notExist(id string) error { return fmt.Errorf("container %q %w", id, ErrNotExist) }
+func notExist(id string) error { return fmt.Errorf("%w: %q", ErrNotExist, id) }

@@ -128,7 +128,7 @@ func TestOpenOfNothing(t *testing.T) {
 	for _, dir := range []string{root, filepath.Join(root, "gone")} {
 		for _, id := range []string{"web", "file"} {
 			_, err := Open(dir, id)
-			if !errors.Is(err, ErrNotExist) || err.Error() != fmt.Sprintf("container %q does not exist", id) {
+			if !errors.Is(err, ErrNotExist) || err.Error() != fmt.Sprintf("container does not exist: %q", id) {
 				t.Errorf("error %v", err)
 			}
 		}

@@ -41,6 +41,8 @@ var matches = []match{
 	{"Podman", "libpod/define/exec_codes.go ExitCode", "start, the interpreter is missing", `(?i)not found|no such file`, "exit code 127"},
 	{"Podman", "libpod/oci_conmon_common.go UpdateContainerStatus", "state of an unknown container", `does not exist|No such file`, "it has exited"},
 	{"Podman", "containers/common pkg/crutils CRRuntimeSupportsPodCheckpointRestore", "restore --lsm-mount-context without a value", `flag needs an argument|requires an argument`, "the runtime can restore into pods"},
+	{"BuildKit", "executor/runcexecutor/executor.go isContainerNotRunning", "kill a stopped container", `(?i)container not running|container does not exist|no such process`, "the build's process has ended already: no error"},
+	{"BuildKit", "executor/runcexecutor/executor.go isContainerNotRunning", "kill an unknown container", `(?i)container not running|container does not exist|no such process`, "the build's process has ended already: no error"},
 	{"CRI-O", "internal/oci/runtime_oci.go runtimeCmd", "kill a stopped container", `no such process|container not running|invalid process`, "not found: no error"},
 }
 
