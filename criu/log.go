@@ -13,7 +13,8 @@ import (
 const quoted = 8
 
 // Explain returns err, what CRIU said of its failure, with the end of its log,
-// where the reason is: the last lines that say Error, or else the last ones.
+// where the reason is: the last lines that say Error, or else the last ones. The
+// first of them is in the first line, which is all that containerd shows.
 func Explain(what string, err error, dir, name string) error {
 	path := filepath.Join(dir, name)
 	data, rerr := os.ReadFile(path)
@@ -28,7 +29,7 @@ func Explain(what string, err error, dir, name string) error {
 	if len(lines) == 0 {
 		return fmt.Errorf("%s: %w (its log %s is empty)", what, err, path)
 	}
-	return fmt.Errorf("%s: %w; %s says:\n\t%s", what, err, path, strings.Join(lines, "\n\t"))
+	return fmt.Errorf("%s: %w; %s says: %s", what, err, path, strings.Join(lines, "\n\t"))
 }
 
 // tail returns the lines of a log to quote.

@@ -142,9 +142,9 @@ func TestExplain(t *testing.T) {
 	path := filepath.Join(dir, DumpLog)
 	for _, c := range []struct{ log, want string }{
 		{"", "(its log " + path + " is empty)"},
-		{"one\n\ntwo\n", path + " says:\n\tone\n\ttwo"},
-		{"one\n(1) Error (a.c:1): bad\ntwo\n", path + " says:\n\t(1) Error (a.c:1): bad"},
-		{strings.Repeat("x\n", 20) + "last", strings.Repeat("\tx\n", 7) + "\tlast"},
+		{"one\n\ntwo\n", path + " says: one\n\ttwo"},
+		{"one\n(1) Error (a.c:1): bad\ntwo\n", path + " says: (1) Error (a.c:1): bad"},
+		{strings.Repeat("x\n", 20) + "last", "says: x\n" + strings.Repeat("\tx\n", 6) + "\tlast"},
 	} {
 		if err := os.WriteFile(path, []byte(c.log), 0o600); err != nil {
 			t.Fatal(err)
