@@ -1,5 +1,5 @@
 // Package engines holds the tests in which a real engine drives the runtime:
-// dockerd, containerd and Podman from Debian's packages. Each script of testdata
+// dockerd, containerd, Podman and Buildah from Debian's packages. Each script of testdata
 // runs in a world of its own (package world), where the engine that its name
 // begins with has been started. It tests the runtime as the engine sees it, not
 // the engine.

@@ -64,7 +64,7 @@ func runScript(t *world.T, script string) {
 	var e *engine
 	var vars []string
 	switch name {
-	case "podman": // which is no daemon
+	case "podman", "buildah": // which are no daemons
 		vars, err = configurePodman(rt)
 	case "docker":
 		e, err = startDocker(rt)

@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+
+	"github.com/rogpeppe/go-internal/testscript"
 )
 
 // An image is made on the spot: no registry is needed.
@@ -30,6 +32,15 @@ func pause(name string) image {
 
 // box is the image of the scripts.
 var box = image{"localhost/box:latest", map[string]any{"Env": []string{"PATH=/bin"}}}
+
+// cmdImage is image FILE: it writes that image, for an engine that cannot make one
+// of a directory.
+func cmdImage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: image FILE")
+	}
+	ts.Check(archive(ts.MkAbs(args[0]), ts.MkAbs("rootfs"), box))
+}
 
 // archive writes the images to a file, in the form of docker save; what is in
 // them is the directory rootfs.

@@ -22,7 +22,8 @@ import (
 // systemd or as an ordinary user's, and scripts use them one after the other.
 
 // TestDocker runs the scripts docker-* with each of Docker's cgroup drivers, and
-// userns-* with the containers' ids mapped.
+// userns-* with the containers' ids mapped. BuildKit inside of dockerd runs what is
+// called runc in its PATH, which docs/engines.md tells.
 func TestDocker(t *testing.T) {
 	rt := onMachine(t)
 	if os.Geteuid() != 0 {
@@ -55,9 +56,11 @@ func TestDocker(t *testing.T) {
 			if err := os.WriteFile(file, text, 0o644); err != nil {
 				t.Fatal(err)
 			}
+			undo := asRunc(t, rt)
 			t.Cleanup(func() {
 				command(t, "systemctl", "stop", "docker.service", "docker.socket", "containerd.service")
 				os.Remove(file)
+				undo()
 			})
 			r := rig{rt: rt, engine: []string{"docker"}}
 			if err := exec.Command("systemctl", "start", "docker.service").Run(); err != nil {
@@ -68,6 +71,26 @@ func TestDocker(t *testing.T) {
 				t.Logf("the engine's log ends with:\n%s", command(t, "journalctl", "--no-pager", "-n", "60", "-u", "docker.service", "-u", "containerd.service"))
 			}
 		})
+	}
+}
+
+// asRunc makes dockerd find the runtime under the name of runc, until undo.
+func asRunc(t *testing.T, rt world.Runtime) (undo func()) {
+	dir := t.TempDir()
+	if err := os.Symlink(rt.Path, filepath.Join(dir, "runc")); err != nil {
+		t.Fatal(err)
+	}
+	const dropIn = "/run/systemd/system/docker.service.d/runtime.conf"
+	if err := os.MkdirAll(filepath.Dir(dropIn), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dropIn, fmt.Appendf(nil, "[Service]\nEnvironment=PATH=%s:%s\n", dir, os.Getenv("PATH")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	command(t, "systemctl", "daemon-reload")
+	return func() {
+		os.Remove(dropIn)
+		command(t, "systemctl", "daemon-reload")
 	}
 }
 
@@ -110,7 +133,15 @@ func TestPodman(t *testing.T) {
 	}
 	for _, m := range managers {
 		t.Run(m, func(t *testing.T) {
-			conf := filepath.Join(t.TempDir(), "containers.conf")
+			// A file that whatever systemd or conmon starts of Podman finds, too.
+			conf := "/etc/containers/containers.conf.d/tests.conf"
+			if os.Geteuid() != 0 {
+				conf = filepath.Join(os.Getenv("HOME"), ".config/containers/containers.conf.d/tests.conf")
+			}
+			if err := os.MkdirAll(filepath.Dir(conf), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { os.Remove(conf) })
 			text := fmt.Sprintf(`
 [containers]
 log_driver = "k8s-file"
@@ -128,10 +159,20 @@ default_rootless_network_cmd = "slirp4netns"
 			if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			t.Setenv("CONTAINERS_CONF_OVERRIDE", conf)
-			rig{rt: rt, engine: []string{"podman"}, vars: []string{"CONTAINERS_CONF_OVERRIDE=" + conf}}.run(t, "podman-*")
+			rig{rt: rt, engine: []string{"podman"}}.run(t, "podman-*")
 		})
 	}
+}
+
+// TestBuildah runs the scripts buildah-* as whoever the tests run as.
+func TestBuildah(t *testing.T) {
+	rig{rt: onMachine(t), sweep: func(t *testing.T) {
+		if left := command(t, "buildah", "containers"); strings.Count(left, "\n") > 1 {
+			t.Errorf("left behind: containers\n%s", left)
+			command(t, "buildah", "rm", "--all")
+		}
+		command(t, "buildah", "rmi", "--prune")
+	}}.run(t, "buildah-*")
 }
 
 // onMachine returns the runtime under test; it skips the test elsewhere.
@@ -280,7 +321,7 @@ func (r rig) lasting(t *testing.T) []string {
 		case "cgroup":
 			// The scopes of conmon systemd removes on its own.
 			base := filepath.Base(what)
-			return !strings.Contains(base, "docker-") && !strings.Contains(base, "libpod-") && !strings.Contains(base, "cri-containerd-") && !strings.Contains(base, "gourd") ||
+			return !strings.Contains(base, "docker-") && !strings.Contains(base, "libpod-") && !strings.Contains(base, "cri-containerd-") && !strings.Contains(base, "buildah-") && !strings.Contains(base, "gourd") ||
 				strings.Contains(base, "conmon")
 		}
 		return true

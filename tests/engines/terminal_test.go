@@ -52,7 +52,7 @@ func cmdTerminal(ts *testscript.TestScript, neg bool, args []string) {
 		cmd := exec.Command(rest[0], rest[1:]...)
 		cmd.Dir = ts.MkAbs(".")
 		cmd.Env = append(os.Environ(), "TERM=xterm")
-		for _, k := range []string{"DOCKER_HOST", "CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF", "CONTAINERS_CONF_OVERRIDE", "CONTAINERD_ADDRESS", "CRI"} {
+		for _, k := range []string{"DOCKER_HOST", "CONTAINERS_CONF", "CONTAINERS_STORAGE_CONF", "CONTAINERD_ADDRESS", "CRI", "BUILDAH_RUNTIME"} {
 			if v := ts.Getenv(k); v != "" {
 				cmd.Env = append(cmd.Env, k+"="+v)
 			}
@@ -96,4 +96,4 @@ func endSessions(ts *testscript.TestScript) {
 }
 
 // commands are the words that scripts have besides testscript's own.
-var commands = map[string]func(*testscript.TestScript, bool, []string){"terminal": cmdTerminal, "cri": cmdCRI}
+var commands = map[string]func(*testscript.TestScript, bool, []string){"terminal": cmdTerminal, "cri": cmdCRI, "image": cmdImage}

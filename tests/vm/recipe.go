@@ -40,8 +40,8 @@ func theMachine() recipe {
 			"apparmor", "uidmap", "procps", "iproute2", "util-linux",
 			"busybox-static", "jq",
 			"criu", "iptables", // checkpoint and restore; what criu locks the network with
-			"runc",                                                                         // the oracle
-			"docker.io", "docker-cli", "containerd", "containernetworking-plugins", "tini", // tests/engines; tini is docker run --init
+			"runc",                                                                                          // the oracle
+			"docker.io", "docker-cli", "docker-buildx", "containerd", "containernetworking-plugins", "tini", // tests/engines; tini is docker run --init
 			"podman", "conmon", "catatonit", "netavark", "aardvark-dns", "nftables", "passt", "slirp4netns", "fuse-overlayfs", "buildah",
 		},
 		Before: []file{

@@ -207,7 +207,7 @@ func withoutCache(env []string) []string {
 // everyEngine is all that engineStep can run; someEngines is what make test-vm
 // has time for.
 const (
-	everyEngine = "^Test(Docker|Containerd|CRI|Podman)$"
+	everyEngine = "^Test(Docker|Containerd|CRI|Podman|Buildah)$"
 	someEngines = "^Test(Docker|CRI|Podman)$/^systemd$/^(docker|cri|podman)-(terminal|limits)$"
 )
 
