@@ -69,3 +69,36 @@ func configure(t *world.T, name string) {
 		t.Errorf("%v: it says %q, want %s", err, out, want)
 	}
 }
+
+// TestTableOfScripts holds what docs/engines.md says is tested against the scripts.
+func TestTableOfScripts(t *testing.T) {
+	if os.Getenv("GOURD_TEST_VM") != "" {
+		t.Skip("the page is not on that machine")
+	}
+	page, err := os.ReadFile("../../docs/engines.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "\n## What is tested with them\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	named := map[string]bool{}
+	for _, m := range regexp.MustCompile("`((?:docker|userns|podman|buildah|containerd|cri)-[a-z]+)`").FindAllStringSubmatch(section, -1) {
+		named[m[1]] = true
+	}
+	for _, dir := range []string{"testdata", "testdata/machine"} {
+		scripts, err := filepath.Glob(dir + "/*.txtar")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range scripts {
+			name := strings.TrimSuffix(filepath.Base(s), ".txtar")
+			if !named[name] {
+				t.Errorf("the page does not name the script %s", name)
+			}
+			delete(named, name)
+		}
+	}
+	for name := range named {
+		t.Errorf("the page names %s, which is no script", name)
+	}
+}

@@ -59,6 +59,8 @@ func TestDocker(t *testing.T) {
 			undo := asRunc(t, rt)
 			t.Cleanup(func() {
 				command(t, "systemctl", "stop", "docker.service", "docker.socket", "containerd.service")
+				// What it leaves forbidden, other engines' networks need.
+				command(t, "iptables", "--policy", "FORWARD", "ACCEPT")
 				os.Remove(file)
 				undo()
 			})
