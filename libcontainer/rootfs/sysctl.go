@@ -45,9 +45,12 @@ func (r *Root) writeSysctl(s *Sysctl) error {
 
 // OpenError is the error of who cannot open the file of the sysctl.
 func (s *Sysctl) OpenError(err error) error {
-	if err == unix.ENOENT {
+	switch err {
+	case unix.ENOENT:
 		err = linux.Worded(unix.ENOENT, "this kernel has no /proc/"+s.File+", or not in the container's namespaces")
-	} else {
+	case unix.EACCES:
+		err = fmt.Errorf("open /proc/%s: %w (the kernel lets it be written in the host's namespaces only)", s.File, err)
+	default:
 		err = fmt.Errorf("open /proc/%s: %w", s.File, err)
 	}
 	return fmt.Errorf("linux.sysctl.%s: %w", s.Name, err)
