@@ -87,17 +87,27 @@ func (r *relay) raw() error {
 	if !r.typed || !r.foreground() {
 		return nil
 	}
-	before, err := term.MakeRaw(int(r.host.Fd()))
+	before, err := term.GetState(int(r.host.Fd()))
+	if err == nil {
+		err = setFlag(r.host, rawInput)
+	}
 	if err != nil {
 		return fmt.Errorf("put the terminal into raw mode: %w", err)
 	}
 	if r.before == nil {
 		r.before = before
 	}
-	if err := setFlag(r.host, func(t *unix.Termios) { t.Oflag |= unix.OPOST }); err != nil {
-		return fmt.Errorf("put the terminal into raw mode: %w", err)
-	}
 	return nil
+}
+
+// rawInput is cfmakeraw(3), but for OPOST: what the container shows meanwhile is
+// to have its carriage returns.
+func rawInput(t *unix.Termios) {
+	t.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
+	t.Oflag |= unix.OPOST
+	t.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
+	t.Cflag = t.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
+	t.Cc[unix.VMIN], t.Cc[unix.VTIME] = 1, 0
 }
 
 // foreground is whether the terminal takes settings from us: we are in its
