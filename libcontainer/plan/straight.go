@@ -218,17 +218,19 @@ func (i *StraightInit) AppendSteps(t *nsenter.Tail) {
 		s.sendConsole(terminal)
 	}
 	whole()
-	s.Say("tell gourd that the container is set up")
 	g := gateSteps{t, &Gate{
 		Credentials: s.c, Seccomp: p.Seccomp, Owner: f.Owner, Signals: f.Signals,
 		Exec:  credentials.Exec{Argv: s.c.Args, Env: s.env()},
 		Files: GateFiles{Runtime: t.Socket(), Listener: f.Gate, Lock: f.Lock, Page: f.Page, Signals: f.SignalFD},
 	}}
 	if f.Gate < 0 {
+		s.Say("tell gourd that the container is set up")
 		s.Await("wait until the container is recorded")
 		g.launch(path.Value())
 		return
 	}
+	g.name() // before anybody looks
+	s.Say("tell gourd that the container is set up")
 	// Nothing of the set-up stays open for as long as it waits.
 	keep := []int{0, 1, 2, t.Socket(), f.Page, f.Lock, f.Gate}
 	if f.SignalFD >= 0 {
@@ -238,7 +240,6 @@ func (i *StraightInit) AppendSteps(t *nsenter.Tail) {
 		keep = append(keep, 3+fd)
 	}
 	s.closeOthers(keep)
-	g.name()
 	g.wait(path.Value())
 }
 

@@ -263,7 +263,6 @@ find a program that may be executed
 find the program
 process.rlimits[0]: set soft 0, hard 2
 stay undumpable
-tell gourd that the container is set up
 `
 	// A step between the last two of these would be under the filter.
 	const launch = `restore the signal mask
@@ -272,8 +271,8 @@ load the seccomp filter
 execute the program
 end
 fail`
+	const told = "tell gourd that the container is set up\n"
 	const wait = `close what is not needed any more
-take the name
 wait until the container is recorded
 end the conversation
 wait for start or a signal
@@ -285,13 +284,13 @@ let nobody else in
 `
 	facts := StraightFacts{Page: 20, Lock: 21, Gate: -1, SignalFD: -1, Console: -1, Null: []int{0}, Own: []int{1}, Limits: []unix.Rlimit{{Max: 1}}}
 	run := &StraightInit{Init: in, Facts: facts}
-	if got, want := straightSteps(t, run), setUp+"wait until the container is recorded\n"+launch; got != want {
+	if got, want := straightSteps(t, run), setUp+told+"wait until the container is recorded\n"+launch; got != want {
 		t.Errorf("run:\n%s\nwant:\n%s", got, want)
 	}
 	in.Waits = true
 	facts.Gate, facts.SignalFD, facts.Signals = 22, 23, 1<<(unix.SIGTERM-1)
 	create := &StraightInit{Init: in, Facts: facts}
-	if got, want := straightSteps(t, create), setUp+wait+launch+"\ntake the signal\nend"; got != want {
+	if got, want := straightSteps(t, create), setUp+"take the name\n"+told+wait+launch+"\ntake the signal\nend"; got != want {
 		t.Errorf("create:\n%s\nwant:\n%s", got, want)
 	}
 }
