@@ -40,7 +40,7 @@ FISHDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 SUITES := ./tests/integration ./tests/engines
 
 .DEFAULT_GOAL := help
-.PHONY: help build man install uninstall demo test test-unit test-libseccomp test-fuzz test-mutations bench bench-seccomp test-integration test-prepare bench-prepare test-engines test-conformance test-oracle test-vm test-vm-full test-host script lint cross deps clean
+.PHONY: help build man install uninstall demo test test-unit test-libseccomp test-fuzz test-mutations bench bench-seccomp test-integration test-prepare bench-prepare test-engines test-conformance test-oracle test-vm test-vm-full test-kubernetes test-host script lint cross deps clean
 
 help: ## this text
 	@echo 'gourd, a container runtime. What can be made:'
@@ -129,6 +129,10 @@ test-vm: build ## in a virtual machine: what only it can show (cgroup v2 control
 test-vm-full: build deps ## every script in the virtual machine, in every way, those of SELinux too; the report goes to docs/results
 	tests/vm/install-deps
 	$(GO) run -tags $(TAGS) ./tests/vm --full --gourd bin/gourd
+
+test-kubernetes: build ## a kubelet in the virtual machine, with gourd as its only runtime (it is built once, in ten minutes)
+	tests/vm/install-deps
+	$(GO) run -tags $(TAGS) ./tests/vm --scripts kubernetes --minutes 60 --gourd bin/gourd
 
 test-host: build deps ## every script on this host, which must have a pure cgroup v2
 	$(GO) run -tags $(TAGS) ./tests/vm --host --gourd bin/gourd

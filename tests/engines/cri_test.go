@@ -101,7 +101,7 @@ func startCRI(rt world.Runtime) (*engine, []string, error) {
 		return nil, nil, err
 	}
 	client := fmt.Sprintf("nsenter --net=/proc/%d/ns/net %s", e.cmd.Process.Pid, os.Getenv(criClient))
-	vars, err := furnishCRI(base+"/config.toml", base, address, client)
+	vars, err := furnishCRI("containerd", base+"/config.toml", base, address, client)
 	if err != nil {
 		err = errors.Join(err, e.stop(), errors.New(string(e.logTail())))
 	}
@@ -111,9 +111,9 @@ func startCRI(rt world.Runtime) (*engine, []string, error) {
 // replaced replaces each old by its new.
 func replaced(s string, oldnew ...string) string { return strings.NewReplacer(oldnew...).Replace(s) }
 
-// furnishCRI gives the containerd with that configuration the images of the
-// scripts, made below dir, and returns what their environment needs.
-func furnishCRI(config, dir, address, client string) ([]string, error) {
+// furnishCRI gives containerd, of that binary with that configuration, the images
+// of the scripts, made below dir, and returns what their environment needs.
+func furnishCRI(containerd, config, dir, address, client string) ([]string, error) {
 	rootfs, err := os.MkdirTemp(dir, "rootfs")
 	if err != nil {
 		return nil, err
@@ -141,11 +141,12 @@ func furnishCRI(config, dir, address, client string) ([]string, error) {
 		}
 		return out, nil
 	}
-	dump, err := call("containerd", "--config", config, "config", "dump")
+	// (The table of the image is another in containerd 2.)
+	dump, err := call(containerd, "--config", config, "config", "dump")
 	if err != nil {
 		return nil, err
 	}
-	sandbox := regexp.MustCompile(`(?m)^\s*sandbox_image = ['"](.+)['"]`).FindSubmatch(dump)
+	sandbox := regexp.MustCompile(`(?m)^\s*sandbox(?:_image)? = ['"](.+)['"]`).FindSubmatch(dump)
 	if sandbox == nil {
 		return nil, fmt.Errorf("containerd names no image for its sandboxes:\n%s", dump)
 	}
@@ -165,11 +166,36 @@ type node struct {
 }
 
 // startNode makes this machine a node, as docs/kubernetes.md tells, until the end
-// of the test.
-func startNode(t *testing.T, rt world.Runtime) node {
+// of the test. bin has containerd and its shim, "" are Debian's.
+func startNode(t *testing.T, rt world.Runtime, version, bin string) node {
 	t.Helper()
+	containerd := "containerd"
+	if bin != "" {
+		containerd = filepath.Join(bin, "containerd")
+		const dropIn = "/run/systemd/system/containerd.service.d/tests.conf"
+		text := fmt.Sprintf("[Service]\nExecStart=\nExecStart=%s\nEnvironment=PATH=%s:%s\n", containerd, bin, os.Getenv("PATH"))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(dropIn), 0o755), os.WriteFile(dropIn, []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		command(t, "systemctl", "daemon-reload")
+		t.Cleanup(func() {
+			if err := os.Remove(dropIn); err != nil {
+				t.Error(err)
+			}
+			command(t, "systemctl", "daemon-reload")
+		})
+		// (Where the page says that the plugins of the network are.)
+		if err := errors.Join(os.MkdirAll("/opt/cni", 0o755), os.Symlink("/usr/lib/cni", "/opt/cni/bin")); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := os.Remove("/opt/cni/bin"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 	for file, block := range map[string][2]string{
-		"/etc/containerd/config.toml":     {"containerd 1.x", "toml"},
+		"/etc/containerd/config.toml":     {"containerd " + version, "toml"},
 		"/etc/cni/net.d/10-pods.conflist": {"A network", "json"},
 	} {
 		text, err := kubernetesPage(block[0], block[1], rt)
@@ -202,7 +228,7 @@ func startNode(t *testing.T, rt world.Runtime) node {
 	}
 	buildClient(t)
 	client := os.Getenv(criClient)
-	vars, err := furnishCRI("/etc/containerd/config.toml", t.TempDir(), "/run/containerd/containerd.sock", client)
+	vars, err := furnishCRI(containerd, "/etc/containerd/config.toml", t.TempDir(), "/run/containerd/containerd.sock", client)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@
 // In the virtual machine (tests/vm) the same scripts, and those of
 // testdata/machine, run with the engines as services of systemd, with both cgroup
 // drivers, networks and all controllers, and with Podman as an ordinary user's.
+// There make test-kubernetes adds a kubelet, for the scripts kube-*.
 //
 // The runtime under test is $GOURD_RUNTIME, bin/gourd by default.
 package engines

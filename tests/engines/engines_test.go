@@ -160,7 +160,7 @@ func makeRootfs(dir string) error {
 	if err := os.WriteFile(filepath.Join(dir, "bin/busybox"), busybox, 0o755); err != nil {
 		return err
 	}
-	for _, a := range strings.Fields("cat chmod chown dd echo env false grep head hostname httpd id ip kill ls mkdir mkfifo mount nc ps pwd rm sed sh sleep stat stty tail touch true tty ulimit umount wc wget") {
+	for _, a := range strings.Fields("cat chmod chown dd echo env false grep head hostname httpd id ip kill ls mkdir mkfifo mount nc ps pwd readlink rm sed sh sleep stat stty tail touch true tty ulimit umount wc wget") {
 		if err := os.Symlink("busybox", filepath.Join(dir, "bin", a)); err != nil {
 			return err
 		}

@@ -96,4 +96,4 @@ func endSessions(ts *testscript.TestScript) {
 }
 
 // commands are the words that scripts have besides testscript's own.
-var commands = map[string]func(*testscript.TestScript, bool, []string){"terminal": cmdTerminal, "cri": cmdCRI, "image": cmdImage}
+var commands = map[string]func(*testscript.TestScript, bool, []string){"terminal": cmdTerminal, "cri": cmdCRI, "image": cmdImage, "pod": cmdPod}

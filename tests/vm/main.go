@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -38,7 +39,7 @@ func main() {
 	flag.BoolVar(&o.full, "full", false, "run every script, in every way, and not only those marked [vm]")
 	flag.BoolVar(&o.host, "host", false, "run every script on this host, without a machine")
 	flag.StringVar(&o.gourd, "gourd", "bin/gourd", "the runtime under test, a static binary")
-	flag.StringVar(&o.scripts, "scripts", "", "only these scripts, by name, separated by commas (those of SELinux get a boot with it); \"systemd\", \"prepare\" and \"engines\" are those packages' tests, TestDocker/systemd/docker-run one of the last")
+	flag.StringVar(&o.scripts, "scripts", "", "only these scripts, by name, separated by commas (those of SELinux get a boot with it); \"systemd\", \"prepare\" and \"engines\" are those packages' tests, \"kubernetes\" those with a kubelet (see tests/kubernetes), TestDocker/systemd/docker-run one of an engine's")
 	flag.StringVar(&o.ways, "ways", "root", "with --scripts, how they are run: root, userns, rootless, separated by commas")
 	flag.StringVar(&o.accel, "accel", "tcg", "QEMU's accelerator: tcg (software) or kvm")
 	flag.IntVar(&o.minutes, "minutes", 0, "how long all may take before the machine is taken for hung (default 30, with --full 300)")
@@ -103,7 +104,7 @@ func run(o options) (*report, error) {
 	if err := p.pack(o.gourd, pl); err != nil {
 		return nil, err
 	}
-	if err := p.packDebian(o, names); err != nil {
+	if err := errors.Join(p.packDebian(o, names), p.packKubernetes(pl)); err != nil {
 		return nil, err
 	}
 	for _, s := range pl.Steps {
@@ -185,15 +186,23 @@ func choose(o options, all scripts, payload string, r *report) ([]string, plan) 
 			pl.Steps = append(pl.Steps, prepareStep(payload, o.minutes, env...))
 		}
 		// An engine's test has a slash in its name.
-		var engines []string
+		var engines, kubelet []string
 		if !o.host {
 			names = slices.DeleteFunc(names, func(n string) bool {
-				is := n == "engines" || strings.Contains(n, "/")
-				if is {
+				switch {
+				case n == kubernetes || strings.HasPrefix(n, everyKubelet+"/"):
+					kubelet = append(kubelet, n)
+				case n == "engines" || strings.Contains(n, "/"):
 					engines = append(engines, n)
+				default:
+					return false
 				}
-				return is
+				return true
 			})
+		}
+		if len(kubelet) > 0 {
+			pattern := strings.ReplaceAll(strings.Join(kubelet, "|"), kubernetes, everyKubelet)
+			pl.Steps = append(pl.Steps, kubernetesStep(payload, pattern, o.minutes, env...))
 		}
 		if len(engines) > 0 {
 			pattern := strings.ReplaceAll(strings.Join(engines, "|"), "engines", everyEngine)
@@ -269,6 +278,21 @@ func (p payload) packDebian(o options, names []string) error {
 		return err
 	}
 	return p.addDebian()
+}
+
+// packKubernetes adds the kubelet and containerd 2 to the payload where the plan
+// has them run. They are built where the cache has none.
+func (p payload) packKubernetes(pl plan) error {
+	if !slices.ContainsFunc(pl.Steps, func(s step) bool { return s.Name == kubernetes }) {
+		return nil
+	}
+	cmd := exec.Command(filepath.Join(p.repo, "tests/kubernetes/build"))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("tests/kubernetes/build: %w", err)
+	}
+	return os.CopyFS(filepath.Join(p.dir, kubernetes), os.DirFS(strings.TrimSpace(string(out))))
 }
 
 // runHere runs the plan on this host.

@@ -200,15 +200,29 @@ func userEngineStep(payload, names string, minutes int, env ...string) step {
 	return s
 }
 
+// kubernetesStep is the step that runs the scripts of tests/engines for which a
+// kubelet is needed.
+func kubernetesStep(payload, names string, minutes int, env ...string) step {
+	s := engineStep(payload, names, minutes, append([]string{
+		"GOURD_TEST_KUBELET=" + payload + "/kubernetes/kubelet", "GOURD_TEST_CONTAINERD=" + payload + "/kubernetes",
+	}, env...)...)
+	s.Name = kubernetes
+	return s
+}
+
+// kubernetes names that step, and the directory of the payload with what it needs.
+const kubernetes = "kubernetes"
+
 func withoutCache(env []string) []string {
 	return slices.DeleteFunc(slices.Clone(env), func(v string) bool { return strings.HasPrefix(v, "XDG_CACHE_HOME=") })
 }
 
 // everyEngine is all that engineStep can run; someEngines is what make test-vm
-// has time for.
+// has time for; everyKubelet is what kubernetesStep can run.
 const (
-	everyEngine = "^Test(Docker|Containerd|CRI|Podman|Buildah)$"
-	someEngines = "^Test(Docker|CRI|Podman)$/^systemd$/^(docker|cri|podman)-(terminal|limits)$"
+	everyEngine  = "^Test(Docker|Containerd|CRI|Podman|Buildah)$"
+	someEngines  = "^Test(Docker|CRI|Podman)$/^systemd$/^(docker|cri|podman)-(terminal|limits)$"
+	everyKubelet = "TestKubernetes"
 )
 
 // testArgs is the command line of a test binary; go test's own limit, which
