@@ -135,16 +135,7 @@ func TestPodman(t *testing.T) {
 	}
 	for _, m := range managers {
 		t.Run(m, func(t *testing.T) {
-			// A file that whatever systemd or conmon starts of Podman finds, too.
-			conf := "/etc/containers/containers.conf.d/tests.conf"
-			if os.Geteuid() != 0 {
-				conf = filepath.Join(os.Getenv("HOME"), ".config/containers/containers.conf.d/tests.conf")
-			}
-			if err := os.MkdirAll(filepath.Dir(conf), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { os.Remove(conf) })
-			text := fmt.Sprintf(`
+			configureContainers(t, fmt.Sprintf(`
 [containers]
 log_driver = "k8s-file"
 [engine]
@@ -154,21 +145,38 @@ runtime = "gourd"
 runtime_supports_json = ["gourd"]
 [engine.runtimes]
 gourd = [%q]
-# (pasta gives a container the routes of the machine, and this machine has none.)
-[network]
-default_rootless_network_cmd = "slirp4netns"
-`, m, rt.Path)
-			if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
-				t.Fatal(err)
-			}
+`, m, rt.Path))
 			rig{rt: rt, engine: []string{"podman"}}.run(t, "podman-*")
 		})
 	}
 }
 
+// configureContainers writes Podman's and Buildah's configuration, for this test,
+// where whatever systemd or conmon starts of Podman finds it, too.
+func configureContainers(t *testing.T, text string) {
+	conf := "/etc/containers/containers.conf.d/tests.conf"
+	if os.Geteuid() != 0 {
+		conf = filepath.Join(os.Getenv("HOME"), ".config/containers/containers.conf.d/tests.conf")
+	}
+	if err := os.MkdirAll(filepath.Dir(conf), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(conf) })
+	text += `
+# (pasta gives a container the routes of the machine, and this machine has none.)
+[network]
+default_rootless_network_cmd = "slirp4netns"
+`
+	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestBuildah runs the scripts buildah-* as whoever the tests run as.
 func TestBuildah(t *testing.T) {
-	rig{rt: onMachine(t), sweep: func(t *testing.T) {
+	rt := onMachine(t)
+	configureContainers(t, "")
+	rig{rt: rt, sweep: func(t *testing.T) {
 		if left := command(t, "buildah", "containers"); strings.Count(left, "\n") > 1 {
 			t.Errorf("left behind: containers\n%s", left)
 			command(t, "buildah", "rm", "--all")
