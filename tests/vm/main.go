@@ -259,6 +259,7 @@ func choose(o options, all scripts, payload string, r *report) ([]string, plan) 
 		pl.Steps = append(pl.Steps, engineStep(payload, engines, min(more, o.minutes), env...),
 			userEngineStep(payload, engines, min(more, o.minutes), env...))
 		if o.full {
+			pl.Steps = append(pl.Steps, kubernetesStep(payload, everyKubelet, o.minutes, env...))
 			pl.Steps = append(pl.Steps, selinuxSteps(payload, all.selinux, ways(), o.minutes, env...)...)
 		} else if len(all.selinux) > 0 {
 			r.left = append(r.left, fmt.Sprintf("%d scripts that have a boot with SELinux for themselves (make test-vm-full): %s",
