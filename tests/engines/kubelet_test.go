@@ -68,7 +68,8 @@ func TestKubernetes(t *testing.T) {
 			startKubelet(t, rt, kubelet)
 			rig{
 				rt: rt, vars: node.vars, has: map[string]bool{"podusers": e.bin != "" && rt.Kind != "runc"},
-				sweep: func(t *testing.T) { removeManifests(t, node); node.removePods(t) },
+				forgetful: e.bin != "",
+				sweep:     func(t *testing.T) { removeManifests(t, node); node.removePods(t) },
 			}.run(t, "kube-*")
 			if t.Failed() {
 				t.Logf("the logs end with:\n%s", command(t, "journalctl", "--no-pager", "-o", "cat", "-n", "100", "-u", "kubelet.service", "-u", "containerd.service"))
