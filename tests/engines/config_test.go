@@ -82,7 +82,7 @@ func TestTableOfScripts(t *testing.T) {
 	_, section, _ := strings.Cut(string(page), "\n## What is tested with them\n")
 	section, _, _ = strings.Cut(section, "\n## ")
 	named := map[string]bool{}
-	for _, m := range regexp.MustCompile("`((?:docker|userns|podman|buildah|containerd|cri)-[a-z]+)`").FindAllStringSubmatch(section, -1) {
+	for _, m := range regexp.MustCompile("`((?:docker|userns|podman|buildah|containerd|cri|kube)-[a-z]+)`").FindAllStringSubmatch(section, -1) {
 		named[m[1]] = true
 	}
 	for _, dir := range []string{"testdata", "testdata/machine"} {
