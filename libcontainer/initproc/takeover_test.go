@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -410,6 +411,10 @@ func TestRuntimeDies(t *testing.T) {
 // A signal ends an init that waits, a pid 1 too, also if it comes before the
 // runtime's word has.
 func TestSignalsEndIt(t *testing.T) {
+	// nohup(1) ignores one, which whoever it starts inherits, but not what is handled.
+	handled := make(chan os.Signal, 1)
+	signal.Notify(handled, unix.SIGHUP)
+	defer signal.Stop(handled)
 	pid1 := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID}
 	f := newFake(t, "/bin/true", roleBroken+"=yes")
 	f.cmd.SysProcAttr = pid1
