@@ -36,7 +36,7 @@ func compileMount(i int, s *specs.Mount, e *Env, p *Plan, d *defect.List) Mount 
 	case s.Type == "":
 		d.Add(m.Where+".type", "missing, and options has neither bind nor rbind")
 	default:
-		compileFilesystem(&m, &o, e, d)
+		compileFilesystem(&m, &o, e, p, d)
 	}
 	m.Set, m.Clear = o.attrs.bits()
 	m.RecSet, m.RecClear = o.rec.bits()
@@ -185,11 +185,11 @@ func compileRemount(m *Mount, o *optionSet) {
 	m.Params = append(append(m.Params, superParams(o.super)...), o.params...)
 }
 
-func compileFilesystem(m *Mount, o *optionSet, e *Env, d *defect.List) {
+func compileFilesystem(m *Mount, o *optionSet, e *Env, p *Plan, d *defect.List) {
 	m.Kind = Filesystem
 	switch m.Type {
 	case "cgroup", "cgroup2":
-		compileCgroup(m, o, e, d)
+		compileCgroup(m, o, e, p, d)
 		if m.Kind == Bind {
 			return
 		}
@@ -217,8 +217,10 @@ func compileFilesystem(m *Mount, o *optionSet, e *Env, d *defect.List) {
 }
 
 // compileCgroup shows the container its own cgroup: as the root of cgroup2
-// where it has a cgroup namespace, else by a bind mount of its directory.
-func compileCgroup(m *Mount, o *optionSet, e *Env, d *defect.List) {
+// where it has a cgroup namespace, else by a bind mount of its directory. That is
+// read-only where gourd is rootless: the cgroup is the user's, who is root inside
+// and could lift the container's limits there (CVE-2023-25809).
+func compileCgroup(m *Mount, o *optionSet, e *Env, p *Plan, d *defect.List) {
 	m.Type = "cgroup2"
 	if e.NewCgroupNS {
 		m.Fallback = e.CgroupDir
@@ -229,6 +231,15 @@ func compileCgroup(m *Mount, o *optionSet, e *Env, d *defect.List) {
 		return
 	}
 	m.Kind, m.Type, m.Source, o.params = Bind, "", e.CgroupDir, nil
+	if !e.Unprivileged && e.HostUserNS {
+		return
+	}
+	if (o.attrs.clear|o.rec.clear)&unix.MOUNT_ATTR_RDONLY != 0 {
+		p.Warnings = append(p.Warnings, m.Where+": mounted read-only, as a rootless container's cgroup is without a cgroup namespace")
+	}
+	o.attrs.set |= unix.MOUNT_ATTR_RDONLY
+	o.attrs.clear &^= unix.MOUNT_ATTR_RDONLY
+	o.rec.clear &^= unix.MOUNT_ATTR_RDONLY
 }
 
 // sharedSuper reports whether filesystems of the type are made by the kernel

@@ -198,12 +198,51 @@ func TestCompileMount(t *testing.T) {
 }
 
 func TestCompileCgroupWithoutNamespace(t *testing.T) {
-	p := compile(t, example(specs.Mount{Type: "cgroup2", Source: "cgroup", Destination: "/sys/fs/cgroup", Options: opts("rw", "nsdelegate")}),
-		Env{CgroupDir: "/sys/fs/cgroup/c1"})
-	want := Mount{Where: "mounts[0]", Kind: Bind, Source: "/sys/fs/cgroup/c1", Destination: "/sys/fs/cgroup", Clear: unix.MOUNT_ATTR_RDONLY,
-		Unnamed: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_NOSYMFOLLOW}
-	if !reflect.DeepEqual(p.Mounts[0], want) {
-		t.Errorf("\n got %+v\nwant %+v", p.Mounts[0], want)
+	const ro = unix.MOUNT_ATTR_RDONLY
+	for _, tt := range []struct {
+		name       string
+		options    []string
+		env        Env
+		set, clear uint64
+		said       string // the beginning of what --strict says of it
+	}{
+		{"root's", nil, Env{HostUserNS: true}, 0, 0, ""},
+		{"root's, writable", []string{"rw"}, Env{HostUserNS: true}, 0, ro, ""},
+		{"root's, read-only", []string{"ro"}, Env{HostUserNS: true}, ro, 0, ""},
+		{"a user's", nil, Env{HostUserNS: true, Unprivileged: true}, ro, 0, ""},
+		{"a user's, writable", []string{"rw"}, Env{HostUserNS: true, Unprivileged: true}, ro, 0, `mounts[0].options[0]: "rw" is ignored`},
+		{"a user's, writable with all below", []string{"rrw"}, Env{HostUserNS: true, Unprivileged: true}, ro, 0, `mounts[0].options[0]: "rrw" is ignored`},
+		{"a user's, read-only in the end", []string{"rw", "ro"}, Env{HostUserNS: true, Unprivileged: true}, ro, 0, ""},
+		{"that of root in a user namespace", nil, Env{}, ro, 0, ""},
+		{"that of root in a user namespace, writable", []string{"rw"}, Env{}, ro, 0, `mounts[0].options[0]: "rw" is ignored`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := example(specs.Mount{Type: "cgroup2", Source: "cgroup", Destination: "/sys/fs/cgroup", Options: append(tt.options, "nsdelegate")})
+			tt.env.CgroupDir = "/sys/fs/cgroup/c1"
+			p := compile(t, s, tt.env)
+			want := Mount{Where: "mounts[0]", Kind: Bind, Source: "/sys/fs/cgroup/c1", Destination: "/sys/fs/cgroup", Set: tt.set, Clear: tt.clear,
+				Unnamed: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC | unix.MOUNT_ATTR_NOSYMFOLLOW}
+			if tt.set|tt.clear == 0 {
+				want.Unnamed = 0
+			}
+			if !reflect.DeepEqual(p.Mounts[0], want) {
+				t.Errorf("\n got %+v\nwant %+v", p.Mounts[0], want)
+			}
+			var d defect.List
+			p.Unused(s, &d)
+			said := ""
+			for _, d := range d {
+				if strings.Contains(d.Problem, "rootless") {
+					said += d.String()
+				}
+			}
+			if tt.said == "" && said != "" || !strings.HasPrefix(said, tt.said) {
+				t.Errorf("strict: %q, want %q", said, tt.said)
+			}
+			if (len(p.Warnings) > 0) != (tt.said != "") {
+				t.Errorf("warnings: %q", p.Warnings)
+			}
+		})
 	}
 }
 

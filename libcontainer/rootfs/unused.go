@@ -52,8 +52,15 @@ func (m *Mount) unused(s *specs.Mount, d *defect.List) {
 			ofFilesystem = false
 		}
 	}
+	writable := -1 // where rw is asked for, if nothing behind it says otherwise
 	for i, name := range s.Options {
 		o, known := findOption(name)
+		if known && o.bits == unix.MOUNT_ATTR_RDONLY && (o.what == optReadonly || o.what == optRecAttr) {
+			writable = -1
+			if o.clear {
+				writable = i
+			}
+		}
 		switch {
 		case !known && !ofFilesystem && (ownCgroup || m.Kind == Remount):
 			d.Add(index(m.Where+".options", i), "%q is ignored: it is the filesystem's, which is mounted already", name)
@@ -62,6 +69,9 @@ func (m *Mount) unused(s *specs.Mount, d *defect.List) {
 		case known && o.what == optLegacy:
 			d.Add(index(m.Where+".options", i), "%q is ignored: it is for a filesystem that is newly mounted", name)
 		}
+	}
+	if ownCgroup && writable >= 0 && (m.Set&^m.RecClear|m.RecSet)&unix.MOUNT_ATTR_RDONLY != 0 {
+		d.Add(index(m.Where+".options", writable), "%q is ignored: without a cgroup namespace a rootless container's cgroup is mounted read-only", s.Options[writable])
 	}
 }
 

@@ -42,7 +42,7 @@ func writableCgroups(l *lab) {
 		UidMappings: alone, GidMappings: alone, GidMappingsEnableSetgroups: true,
 		UseCgroupFD: true, CgroupFD: int(session.Fd()),
 	}}
-	for _, way := range []string{"cgroup", "rbind", "rbind alone", "cgroup inside", "rbind inside", "rbind alone inside"} {
+	for _, way := range []string{"cgroup", "cgroup rw", "rbind", "rbind alone", "cgroup inside", "cgroup rw inside", "rbind inside", "rbind alone inside"} {
 		by := user
 		way, isInside := strings.CutSuffix(way, " inside")
 		if isInside {
@@ -67,13 +67,18 @@ func writableCgroups(l *lab) {
 			b.spec.Linux.Namespaces = b.spec.Linux.Namespaces[1:]
 		}
 		b.without("/sys", "/dev/pts") // gid 5 is not mapped
-		if way != "cgroup" {
+		own, writable := strings.CutSuffix(way, " rw")
+		if own != "cgroup" {
 			b.spec.Mounts = append(b.spec.Mounts, specs.Mount{Destination: "/sys", Type: "none", Source: "/sys", Options: []string{"rbind", "nosuid", "noexec", "nodev", "ro"}})
 		} else {
 			l.must(os.MkdirAll(b.root+"/sys/fs/cgroup", 0o755))
 		}
 		if way != "rbind alone" {
 			b.spec.Mounts = append(b.spec.Mounts, specs.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "relatime", "ro"}})
+			if writable {
+				o := b.spec.Mounts[len(b.spec.Mounts)-1].Options
+				o[len(o)-1] = "rw"
+			}
 		}
 		r := b.runBy(by)
 		made := strings.Contains(r.out, "made ") || strings.Contains(r.out, "opened ")
