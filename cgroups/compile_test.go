@@ -296,8 +296,8 @@ func TestCompileUnified(t *testing.T) {
 		}, nil},
 		{"after the rest", &specs.LinuxResources{Pids: &specs.LinuxPids{Limit: ptr(int64(7))}, Unified: map[string]string{"pids.max": "9"}}, []Write{
 			must("pids", "pids.max", "7", "pids.limit"), must("pids", "pids.max", "9", "unified.pids.max")}, nil},
-		{"refused", &specs.LinuxResources{Unified: map[string]string{"../pids.max": "1", "a/b.c": "1", "pids": "1", ".max": "1", "": "1", "cgroup.procs": "1", "cgroup.threads": "1"}}, nil,
-			[]string{"unified.: ", `unified.../pids.max: "../pids.max" is a path`, "unified..max: ", `unified.a/b.c: "a/b.c" is a path`, "unified.cgroup.procs: ", "unified.cgroup.threads: ", `unified.pids: "pids" is not a file of a controller`}},
+		{"refused", &specs.LinuxResources{Unified: map[string]string{"../pids.max": "1", "a/b.c": "1", "pids": "1", ".max": "1", "": "1", "cgroup.procs": "1", "cgroup.threads": "1", "cgroup.type": "threaded"}}, nil,
+			[]string{"unified.: ", `unified.../pids.max: "../pids.max" is a path`, "unified..max: ", `unified.a/b.c: "a/b.c" is a path`, "unified.cgroup.procs: ", "unified.cgroup.threads: ", "unified.cgroup.type: ", `unified.pids: "pids" is not a file of a controller`}},
 		{"misc", &specs.LinuxResources{Unified: map[string]string{"misc.max": "sev 1"}}, []Write{must("misc", "misc.max", "sev 1", "unified.misc.max")}, nil},
 	})
 }

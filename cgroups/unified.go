@@ -30,6 +30,9 @@ func compileUnified(files map[string]string, d *defect.List) (early, late []Writ
 		case file == "cgroup.procs" || file == "cgroup.threads":
 			d.Add(from, "it moves processes, which is no resource of the container")
 			continue
+		case file == "cgroup.type":
+			d.Add(from, "it takes \"threaded\" only, and a threaded cgroup takes single threads and not a container")
+			continue
 		}
 		if isCoreFile(file) {
 			controller = ""
