@@ -186,15 +186,21 @@ func TestEnable(t *testing.T) {
 func TestCheckMemory(t *testing.T) {
 	c := fake(t, map[string]string{"memory.current": "700\n", "memory.swap.current": "100\n"})
 	for _, tt := range []struct {
-		limit int64
-		fails bool
-	}{{801, false}, {800, true}, {1, true}, {0, false}} {
-		err := c.checkMemory(&Plan{CheckMemory: true, MemoryLimit: tt.limit})
-		if (err != nil) != tt.fails {
-			t.Errorf("limit %d: %v", tt.limit, err)
+		limit, swap int64
+		fails       string
+	}{
+		{0, 0, ""}, {-1, 0, ""}, {-1, -1, ""},
+		{701, 0, ""}, {700, 0, "limit: 700 bytes"}, {1, 0, "limit: 700 bytes"},
+		// There may be no swap to make room with.
+		{700, -1, "limit: 700 bytes"}, {700, 5000, "limit: 700 bytes"},
+		{701, -1, ""}, {701, 801, ""}, {701, 800, "swap: 800 bytes of memory and swap"}, {-1, 800, "swap: 800 bytes of memory and swap"},
+	} {
+		err := c.checkMemory(&Plan{CheckMemory: true, MemoryLimit: tt.limit, MemorySwapLimit: tt.swap, MemoryFrom: "limit", MemorySwapFrom: "swap"})
+		if (err != nil) != (tt.fails != "") || err != nil && !strings.HasPrefix(err.Error(), tt.fails) {
+			t.Errorf("limit %d, with swap %d: %v, want %q", tt.limit, tt.swap, err, tt.fails)
 		}
 		if err != nil && !errors.Is(err, unix.EBUSY) {
-			t.Errorf("limit %d: %v is not EBUSY", tt.limit, err)
+			t.Errorf("limit %d, with swap %d: %v is not EBUSY", tt.limit, tt.swap, err)
 		}
 	}
 	if err := c.checkMemory(&Plan{MemoryLimit: 1}); err != nil {

@@ -104,22 +104,22 @@ func TestCompileMemory(t *testing.T) {
 func TestMemoryCheckBeforeUpdate(t *testing.T) {
 	i := func(v int64) *int64 { return &v }
 	for _, tt := range []struct {
-		name  string
-		m     specs.LinuxMemory
-		check bool
-		limit int64
+		name        string
+		m           specs.LinuxMemory
+		check       bool
+		limit, swap int64
 	}{
-		{"off", specs.LinuxMemory{Limit: i(10), CheckBeforeUpdate: ptr(false)}, false, 0},
-		{"limit", specs.LinuxMemory{Limit: i(10), CheckBeforeUpdate: ptr(true)}, true, 10},
-		{"with swap", specs.LinuxMemory{Limit: i(10), Swap: i(15), CheckBeforeUpdate: ptr(true)}, true, 15},
-		{"all the swap", specs.LinuxMemory{Limit: i(10), Swap: i(-1), CheckBeforeUpdate: ptr(true)}, true, 10},
-		{"no limit", specs.LinuxMemory{Limit: i(-1), CheckBeforeUpdate: ptr(true)}, true, 0},
+		{"off", specs.LinuxMemory{Limit: i(10), CheckBeforeUpdate: ptr(false)}, false, 0, 0},
+		{"limit", specs.LinuxMemory{Limit: i(10), CheckBeforeUpdate: ptr(true)}, true, 10, 0},
+		{"with swap", specs.LinuxMemory{Limit: i(10), Swap: i(15), CheckBeforeUpdate: ptr(true)}, true, 10, 15},
+		{"all the swap", specs.LinuxMemory{Limit: i(10), Swap: i(-1), CheckBeforeUpdate: ptr(true)}, true, 10, -1},
+		{"no limit", specs.LinuxMemory{Limit: i(-1), CheckBeforeUpdate: ptr(true)}, true, -1, 0},
 	} {
 		var p Plan
 		var d defect.List
 		compileResources(memory(tt.m), &p, &d)
-		if p.CheckMemory != tt.check || p.MemoryLimit != tt.limit {
-			t.Errorf("%s: %v %d, want %v %d", tt.name, p.CheckMemory, p.MemoryLimit, tt.check, tt.limit)
+		if p.CheckMemory != tt.check || p.MemoryLimit != tt.limit || p.MemorySwapLimit != tt.swap {
+			t.Errorf("%s: %v %d %d, want %v %d %d", tt.name, p.CheckMemory, p.MemoryLimit, p.MemorySwapLimit, tt.check, tt.limit, tt.swap)
 		}
 	}
 }

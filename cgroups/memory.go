@@ -92,34 +92,27 @@ func refuseV1Memory(m *specs.LinuxMemory, d *defect.List) {
 	// own example has it.
 }
 
-// memoryCeiling returns the bytes of memory and swap that m allows together, or
-// 0 when there is no limit to check.
-func memoryCeiling(m *specs.LinuxMemory) int64 {
-	limit, swap := value(m.Limit), value(m.Swap)
-	if limit <= 0 {
-		return 0
-	}
-	if swap == -1 || swap == 0 {
-		return limit
-	}
-	return max(swap, limit)
-}
-
 // checkMemory refuses a limit that the cgroup exceeds already: v2 would accept
-// it and then kill (runtime-spec, "checkBeforeUpdate").
+// it and then kill (runtime-spec, "checkBeforeUpdate"). That there may be more of
+// memory and swap together does not help: whether there is swap to go to, nobody
+// knows before.
 func (c *Cgroup) checkMemory(p *Plan) error {
-	if !p.CheckMemory || p.MemoryLimit <= 0 {
+	if !p.CheckMemory || p.MemoryLimit <= 0 && p.MemorySwapLimit <= 0 {
 		return nil
 	}
 	used, err := readUint(c.fd, "memory.current")
 	if err != nil {
 		return fmt.Errorf("%s: look how much is in use, as memory.checkBeforeUpdate asks: cgroup %s: %w", p.MemoryFrom, c.shown(), err)
 	}
+	if p.MemoryLimit > 0 && used >= uint64(p.MemoryLimit) {
+		return fmt.Errorf("%s: %d bytes are in use in %s, and at most %d would be allowed (memory.checkBeforeUpdate is set): %w",
+			p.MemoryFrom, used, c.shown(), p.MemoryLimit, unix.EBUSY)
+	}
 	// Without swap accounting there is no swap to count.
 	swapped, _ := readUint(c.fd, "memory.swap.current")
-	if used+swapped >= uint64(p.MemoryLimit) {
-		return fmt.Errorf("%s: %d bytes are in use in %s, and at most %d would be allowed (memory.checkBeforeUpdate is set): %w",
-			p.MemoryFrom, used+swapped, c.shown(), p.MemoryLimit, unix.EBUSY)
+	if p.MemorySwapLimit > 0 && used+swapped >= uint64(p.MemorySwapLimit) {
+		return fmt.Errorf("%s: %d bytes of memory and swap are in use in %s, and at most %d would be allowed (memory.checkBeforeUpdate is set): %w",
+			p.MemorySwapFrom, used+swapped, c.shown(), p.MemorySwapLimit, unix.EBUSY)
 	}
 	return nil
 }

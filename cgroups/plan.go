@@ -62,15 +62,16 @@ type Plan struct {
 	Writes       []Write
 	Late         []Write // what could stop init's own set-up: pids, cpu, cpuset
 	Devices      Devices
-	// CheckMemory is memory.checkBeforeUpdate: MemoryLimit is refused when the
-	// cgroup already uses as much.
-	CheckMemory bool
-	MemoryLimit int64 // bytes of memory and swap, 0 when there is no limit
-	// MemoryFrom and DevicesFrom are the JSON paths that ask for MemoryLimit and
-	// for Devices.
-	MemoryFrom, DevicesFrom string
-	Scope                   Scope // for the systemd manager
-	Warnings                []string
+	// CheckMemory is memory.checkBeforeUpdate: MemoryLimit, of memory alone, and
+	// MemorySwapLimit, of memory and swap together, are refused when the cgroup
+	// already uses as much. In bytes, 0 or less when there is no limit.
+	CheckMemory                  bool
+	MemoryLimit, MemorySwapLimit int64
+	// MemoryFrom, MemorySwapFrom and DevicesFrom are the JSON paths that ask for
+	// these and for Devices.
+	MemoryFrom, MemorySwapFrom, DevicesFrom string
+	Scope                                   Scope // for the systemd manager
+	Warnings                                []string
 }
 
 // Write is one value for one file of the cgroup.
@@ -125,7 +126,8 @@ func Compile(r *specs.LinuxResources, e Env, d *defect.List) Plan {
 func compileResources(r *specs.LinuxResources, p *Plan, d *defect.List) {
 	p.Writes = append(p.Writes, compileMemory(r.Memory, d)...)
 	if m := r.Memory; m != nil && m.CheckBeforeUpdate != nil && *m.CheckBeforeUpdate {
-		p.CheckMemory, p.MemoryLimit, p.MemoryFrom = true, memoryCeiling(m), "linux.resources.memory.limit"
+		p.CheckMemory, p.MemoryLimit, p.MemorySwapLimit = true, value(m.Limit), value(m.Swap)
+		p.MemoryFrom, p.MemorySwapFrom = "linux.resources.memory.limit", "linux.resources.memory.swap"
 	}
 	p.Writes = append(p.Writes, compileIO(r.BlockIO, d)...)
 	p.Writes = append(p.Writes, compileHugetlb(r.HugepageLimits, d)...)

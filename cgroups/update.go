@@ -190,7 +190,7 @@ func (ch *Changes) Rename(name func(from string) string) {
 			ps[i].From = name(ps[i].From)
 		}
 	}
-	p.MemoryFrom, p.DevicesFrom = name(p.MemoryFrom), name(p.DevicesFrom)
+	p.MemoryFrom, p.MemorySwapFrom, p.DevicesFrom = name(p.MemoryFrom), name(p.MemorySwapFrom), name(p.DevicesFrom)
 }
 
 // Empty tells whether there is nothing to do.
