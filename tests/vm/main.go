@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -299,7 +300,7 @@ func (p payload) packKubernetes(pl plan) error {
 // runHere runs the plan on this host.
 func runHere(payload string, pl plan, r *report) {
 	r.machine = describe()
-	take := taker(r)
+	take := taker(r, os.Stdout)
 	for _, s := range pl.Steps {
 		s.run(payload, take)
 	}
@@ -342,7 +343,7 @@ func (b boot) runAll(p payload, r *report, say func(string, ...any)) error {
 		if err := makeDisk(b.payload, p.dir, 2000); err != nil {
 			return err
 		}
-		r.trouble = b.run(taker(r))
+		r.trouble = b.run(taker(r, os.Stdout))
 		// The kernel now and then panics under multi-threaded emulation, about
 		// once in five boots, which says nothing of what was being tested.
 		if !panicked(r.trouble) || n == 4 {
@@ -359,11 +360,12 @@ func panicked(err error) bool {
 	return errors.As(err, &trouble) && trouble.panicked()
 }
 
-// taker returns what puts events into the report, and tells on the terminal
+// taker returns what puts events into the report, and tells on w, the terminal,
 // how far it is, and what has failed with all that it has said.
-func taker(r *report) func(event) {
+func taker(r *report, w io.Writer) func(event) {
 	begun := time.Now()
-	said := map[string][]string{} // by each step, since a test's name was last given
+	said := map[string][]string{} // by each step's test
+	about := map[string]string{}  // by each step: the test whose lines these are
 	return func(e event) {
 		if e.Step == aboutMachine {
 			r.machine = append(r.machine, e.Output+e.Error)
@@ -375,20 +377,23 @@ func taker(r *report) func(event) {
 		}
 		r.results[i].take(e)
 		line := strings.TrimLeft(e.Output, " \x16")
+		fields := strings.Fields(line) // === NAME TestX, --- FAIL: TestX (0.1s)
 		switch {
-		case strings.HasPrefix(line, "=== "):
-			said[e.Step] = nil
-		case !strings.HasPrefix(line, "--- "):
-			said[e.Step] = append(said[e.Step], e.Output)
-		default:
-			failed := strings.HasPrefix(line, "--- FAIL")
+		case strings.HasPrefix(line, "=== ") && len(fields) > 2:
+			about[e.Step] = e.Step + " " + fields[2]
+		case strings.HasPrefix(line, "--- ") && len(fields) > 2:
+			failed := fields[1] == "FAIL:"
+			test := e.Step + " " + fields[2]
 			if failed {
-				fmt.Println(strings.Join(said[e.Step], "\n"))
+				fmt.Fprintln(w, strings.Join(said[test], "\n"))
 			}
 			if failed || strings.Contains(line, " TestScripts/") {
-				fmt.Printf("%5.0fs %s\n", time.Since(begun).Seconds(), line)
+				fmt.Fprintf(w, "%5.0fs %s\n", time.Since(begun).Seconds(), line)
 			}
-			said[e.Step] = nil
+			delete(said, test)
+			about[e.Step] = test // what it says in a group of its own, as it ends
+		default:
+			said[about[e.Step]] = append(said[about[e.Step]], e.Output)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -339,5 +340,24 @@ func TestReportIsWritten(t *testing.T) {
 		if !strings.Contains(string(data), want) {
 			t.Errorf("%q is not in the report:\n%s", want, data)
 		}
+	}
+}
+
+// What a failed test has said is told as it ends, though others spoke meanwhile.
+func TestTakerTellsWhatFailed(t *testing.T) {
+	var b strings.Builder
+	take := taker(&report{results: []*result{{step: step{Name: "s"}}}}, &b)
+	for _, line := range []string{
+		"\x16=== CONT  TestScripts/a", "    why a failed",
+		"\x16=== CONT  TestScripts/b", "    what b said",
+		"\x16=== NAME  TestScripts/a", "    and where",
+		"\x16--- PASS: TestScripts/b (0.10s)", "\x16=== NAME  TestScripts/a", "    at last", "\x16--- FAIL: TestScripts/a (0.20s)",
+	} {
+		take(event{Step: "s", Output: line})
+	}
+	got := regexp.MustCompile(` *\d+s `).ReplaceAllString(b.String(), "")
+	want := "--- PASS: TestScripts/b (0.10s)\n    why a failed\n    and where\n    at last\n--- FAIL: TestScripts/a (0.20s)\n"
+	if got != want {
+		t.Errorf("told\n%s\nwant\n%s", got, want)
 	}
 }
