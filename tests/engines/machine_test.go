@@ -339,8 +339,10 @@ func (r rig) lasting(t *testing.T) []string {
 		kind, what, _ := strings.Cut(l, " ")
 		switch kind {
 		case "mount":
-			// The engine's own, for good, and what the kubelet unmounts when it gets to it.
-			return strings.Contains(what, " /run/docker/netns/default ") || strings.Contains(what, " /var/lib/kubelet/")
+			// The engine's own, for good or for as long as podman has containers, and
+			// what the kubelet unmounts when it gets to it.
+			return strings.Contains(what, " /run/docker/netns/default ") || strings.HasPrefix(what, "/var/lib/containers/storage/overlay ") ||
+				strings.Contains(what, " /var/lib/kubelet/")
 		case "cgroup":
 			// The scopes of conmon systemd removes on its own.
 			base := filepath.Base(what)
