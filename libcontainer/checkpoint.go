@@ -33,7 +33,7 @@ func Checkpoint(root, id string, o CheckpointOptions) error {
 	if err := o.Check(); err != nil {
 		return err
 	}
-	if err := admitCRIU("checkpoint"); err != nil {
+	if err := admitRights("checkpoint"); err != nil {
 		return err
 	}
 	c, err := Load(root, id)
@@ -51,6 +51,9 @@ func Checkpoint(root, id string, o CheckpointOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := findCRIU("checkpoint"); err != nil {
+		return err
+	}
 	if err := c.warnOfStrangers(discard(o.Log)); err != nil {
 		return err
 	}
@@ -66,8 +69,8 @@ func Checkpoint(root, id string, o CheckpointOptions) error {
 	return c.remove(discard(o.Log))
 }
 
-// admitCRIU checks that CRIU can be had at all.
-func admitCRIU(verb string) error {
+// admitRights checks that this process may have CRIU do its work.
+func admitRights(verb string) error {
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("%s needs root: CRIU cannot save or restore a container with an ordinary user's rights (uid %d)", verb, os.Geteuid())
 	}
@@ -78,6 +81,11 @@ func admitCRIU(verb string) error {
 	if !initial {
 		return fmt.Errorf("%s needs the rights of the host's root: CRIU cannot do without them in a user namespace", verb)
 	}
+	return nil
+}
+
+// findCRIU checks that CRIU is installed.
+func findCRIU(verb string) error {
 	if _, err := criu.Find(); err != nil {
 		return fmt.Errorf("%s: %w", verb, err)
 	}

@@ -50,7 +50,10 @@ func restore(o *RestoreOptions, take func() (*os.File, error)) (_ *newborn, err 
 	if err := o.CRIU.Check(); err != nil {
 		return nil, err
 	}
-	if err := admitCRIU("restore"); err != nil {
+	if err := admitRights("restore"); err != nil {
+		return nil, err
+	}
+	if err := findCRIU("restore"); err != nil {
 		return nil, err
 	}
 	p, err := compile(&o.CreateOptions, take != nil)
