@@ -21,38 +21,45 @@ type match struct {
 	decides        string // what the engine makes of it
 }
 
+// notFound is what Podman takes for a program that is missing, since 5.0; before, it
+// did not know "open executable", which is crun's.
+const notFound = `(?i).*executable file not found in.*|.*no such file or directory.*|.*open executable.*`
+
+// matches are those of containerd 1.6 to 2.1, Docker 26 to 29, Podman 4.3 to 5.8 and
+// CRI-O 1.37. conmon matches on nothing: it hands on what the runtime says.
 var matches = []match{
 	{"containerd", "cmd/containerd-shim-runc-v2/process/utils.go checkKillError", "kill a stopped container", `container not running`, "the process has finished: not found"},
 	{"containerd", "cmd/containerd-shim-runc-v2/process/utils.go checkKillError", "kill an unknown container", `does not exist`, "no such container: not found"},
 	{"containerd", "cmd/containerd-shim-runc-v2/process/init.go delete", "delete an unknown container", `does not exist`, "it is deleted already: no error"},
 	{"containerd", "cmd/containerd-shim-runc-v2/process/utils.go criuError", "checkpoint a stopped container", `^[^\n]*stopped`, "the first line is all that is shown"},
-	{"Docker", "daemon/errors.go translateContainerdStartErr", "create, the program is missing", `/no/such(.|\n)*(executable file not found|no such file or directory)`, "exit code 127"},
-	{"Docker", "daemon/errors.go translateContainerdStartErr", "create, the program is not in PATH", `nosuch(.|\n)*(executable file not found|no such file or directory)`, "exit code 127"},
-	{"Docker", "daemon/errors.go translateContainerdStartErr", "create, the program may not be executed", `permission denied`, "exit code 126"},
-	{"Docker", "daemon/errors.go translateContainerdStartErr", "create, a file is mounted on a directory", `not a directory`, "a word about mounts of directories on files"},
-	{"Docker", "daemon/errors.go translateContainerdStartErr", "start, the interpreter is missing", `/bin/badinterpreter(.|\n)*no such file or directory`, "exit code 127"},
-	{"Docker", "daemon/errors.go translateContainerdStartErr", "exec, the program is missing", `/no/such(.|\n)*(executable file not found|no such file or directory)`, "exit code 127"},
-	{"Docker", "daemon/errors.go translateContainerdStartErr", "exec, the program may not be executed", `permission denied`, "exit code 126"},
-	{"Podman", "libpod/oci_util.go getOCIRuntimeError", "create, the program is missing", `(?i).*executable file not found in.*|.*no such file or directory.*`, "not found: exit code 127"},
-	{"Podman", "libpod/oci_util.go getOCIRuntimeError", "create, the program is not in PATH", `(?i).*executable file not found in.*|.*no such file or directory.*`, "not found: exit code 127"},
+	{"Docker", "daemon/errors.go setExitCodeFromError", "create, the program is missing", `/no/such(.|\n)*(executable file not found|no such file or directory)`, "exit code 127"},
+	{"Docker", "daemon/errors.go setExitCodeFromError", "create, the program is not in PATH", `nosuch(.|\n)*(executable file not found|no such file or directory)`, "exit code 127"},
+	{"Docker", "daemon/errors.go setExitCodeFromError", "create, the program may not be executed", `permission denied`, "exit code 126"},
+	{"Docker", "daemon/errors.go setExitCodeFromError", "create, the program is a directory", `is a directory`, "exit code 126"},
+	{"Docker", "daemon/errors.go setExitCodeFromError", "create, a file is mounted on a directory", `not a directory`, "a word about mounts of directories on files"},
+	{"Docker", "daemon/errors.go setExitCodeFromError", "start, the interpreter is missing", `/bin/badinterpreter(.|\n)*no such file or directory`, "exit code 127"},
+	{"Docker", "daemon/errors.go setExitCodeFromError", "exec, the program is missing", `/no/such(.|\n)*(executable file not found|no such file or directory)`, "exit code 127"},
+	{"Docker", "daemon/errors.go setExitCodeFromError", "exec, the program may not be executed", `permission denied`, "exit code 126"},
+	{"Docker", "daemon/errors.go setExitCodeFromError", "exec, the program is a directory", `is a directory`, "exit code 126"},
+	{"Podman", "libpod/oci_util.go getOCIRuntimeError", "create, the program is missing", notFound, "not found: exit code 127"},
+	{"Podman", "libpod/oci_util.go getOCIRuntimeError", "create, the program is not in PATH", notFound, "not found: exit code 127"},
 	{"Podman", "libpod/oci_util.go getOCIRuntimeError", "create, the program may not be executed", `(?i).*permission denied.*|.*operation not permitted.*`, "exit code 126"},
-	{"Podman", "libpod/oci_util.go getOCIRuntimeError", "exec, the program is missing", `(?i).*executable file not found in.*|.*no such file or directory.*`, "not found: exit code 127"},
-	{"Podman", "libpod/oci_util.go getOCIRuntimeError", "exec, the program is not in PATH", `(?i).*executable file not found in.*|.*no such file or directory.*`, "not found: exit code 127"},
+	{"Podman", "libpod/oci_util.go getOCIRuntimeError", "exec, the program is missing", notFound, "not found: exit code 127"},
+	{"Podman", "libpod/oci_util.go getOCIRuntimeError", "exec, the program is not in PATH", notFound, "not found: exit code 127"},
 	{"Podman", "libpod/define/exec_codes.go ExitCode", "start, the interpreter is missing", `(?i)not found|no such file`, "exit code 127"},
 	{"Podman", "libpod/oci_conmon_common.go UpdateContainerStatus", "state of an unknown container", `does not exist|No such file`, "it has exited"},
-	{"Podman", "containers/common pkg/crutils CRRuntimeSupportsPodCheckpointRestore", "restore --lsm-mount-context without a value", `flag needs an argument|requires an argument`, "the runtime can restore into pods"},
-	{"BuildKit", "executor/runcexecutor/executor.go isContainerNotRunning", "kill a stopped container", `(?i)container not running|container does not exist|no such process`, "the build's process has ended already: no error"},
-	{"BuildKit", "executor/runcexecutor/executor.go isContainerNotRunning", "kill an unknown container", `(?i)container not running|container does not exist|no such process`, "the build's process has ended already: no error"},
+	{"Podman", "pkg/checkpoint/crutils CRRuntimeSupportsPodCheckpointRestore", "restore --lsm-mount-context without a value", `flag needs an argument|requires an argument`, "the runtime can restore into pods"},
 	{"CRI-O", "internal/oci/runtime_oci.go runtimeCmd", "kill a stopped container", `no such process|container not running|invalid process`, "not found: no error"},
 }
 
 // noMatches are what an engine must not find, as it would tell people nonsense.
 var noMatches = []match{
-	{"Podman", "libpod/oci_util.go getOCIRuntimeError", "create, the sysctl is missing", `(?i).*executable file not found in.*|.*no such file or directory.*`, "a command that was not found"},
-	{"Podman", "libpod/oci_util.go getOCIRuntimeError", "create, the seccomp agent is missing", `(?i).*executable file not found in.*|.*no such file or directory.*`, "a command that was not found"},
-	{"Podman", "libpod/oci_util.go getOCIRuntimeError", "create, the pid file's directory is missing", `(?i).*executable file not found in.*|.*no such file or directory.*`, "a command that was not found"},
-	{"Podman", "libpod/oci_util.go getOCIRuntimeError", "create, the controller is missing", `(?i).*executable file not found in.*|.*no such file or directory.*`, "a command that was not found"},
-	{"Docker", "daemon/errors.go translateContainerdStartErr", "exec, the working directory is a file", `not a directory`, "a word about mounts of directories on files"},
+	{"Podman", "libpod/oci_util.go getOCIRuntimeError", "create, the sysctl is missing", notFound, "a command that was not found"},
+	{"Podman", "libpod/oci_util.go getOCIRuntimeError", "create, the seccomp agent is missing", notFound, "a command that was not found"},
+	{"Podman", "libpod/oci_util.go getOCIRuntimeError", "create, the pid file's directory is missing", notFound, "a command that was not found"},
+	{"Podman", "libpod/oci_util.go getOCIRuntimeError", "create, the controller is missing", notFound, "a command that was not found"},
+	{"Podman", "libpod/oci_util.go getOCIRuntimeError", "create, the AppArmor profile is missing", "`/proc/[a-z0-9-].+/attr.*`", "a word about an attribute that could not be set, which is not what is wrong"},
+	{"Docker", "daemon/errors.go setExitCodeFromError", "exec, the working directory is a file", `not a directory`, "a word about mounts of directories on files"},
 }
 
 // situation makes a mistake. config edits the bundle's config.json, before
@@ -79,15 +86,18 @@ var situations = map[string]situation{
 	"restore --lsm-mount-context without a value": {args: []string{"restore", "--lsm-mount-context"}},
 	"create, the program is missing":              {config: `.process.args = ["/no/such"]`, args: create},
 	"create, the program is not in PATH":          {config: `.process.args = ["nosuch"]`, args: create},
+	"create, the program is a directory":          {config: `.process.args = ["/bin"]`, args: create},
 	"create, the program may not be executed":     {config: `.process.args = ["/bin/notexecutable"]`, args: create},
 	"create, a file is mounted on a directory":    {config: `.mounts += [{destination: "/bin", source: "/etc/passwd", options: ["bind"]}]`, args: create},
 	"create, the sysctl is missing":               {config: `.linux.sysctl = {"net.ipv4.nosuch": "1"}`, args: create},
 	"create, the seccomp agent is missing":        {config: `.linux.seccomp = {defaultAction: "SCMP_ACT_ALLOW", listenerPath: "/run/nosuch", syscalls: [{names: ["mkdir"], action: "SCMP_ACT_NOTIFY"}]}`, args: create},
 	"create, the pid file's directory is missing": {args: []string{"create", "--bundle", "BUNDLE", "--pid-file", "/no/such/pid", "c"}},
+	"create, the AppArmor profile is missing":     {config: `.process.apparmorProfile = "nosuch"`, args: create},
 	"create, the controller is missing":           {config: `.linux.resources.unified = {"nosuch.max": "1"}`, args: create},
 	"start, the interpreter is missing":           {config: `.process.args = ["/bin/badinterpreter"]`, before: [][]string{create}, args: []string{"start", "c"}},
 	"exec, the program is missing":                {before: running, args: []string{"exec", "c", "/no/such"}},
 	"exec, the program is not in PATH":            {before: running, args: []string{"exec", "c", "nosuch"}},
+	"exec, the program is a directory":            {before: running, args: []string{"exec", "c", "/bin"}},
 	"exec, the program may not be executed":       {before: running, args: []string{"exec", "c", "/bin/notexecutable"}},
 	"exec, the working directory is a file":       {before: running, args: []string{"exec", "--cwd", "/bin/cat", "c", "true"}},
 }
