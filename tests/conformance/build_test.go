@@ -3,6 +3,7 @@ package conformance
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,10 +21,49 @@ const module = "github.com/opencontainers/runtime-tools"
 // inside is the program that most of the others have run in a container.
 const inside = "runtimetest"
 
+// programsVariable names the environment variable with the directory of the
+// programs, where somebody has built them: in the virtual machine there is no go.
+const programsVariable = "GOURD_TEST_PROGRAMS"
+
 // programs returns the directory of the programs, with the root filesystem that
 // they want beside them, and their names. It builds them where they are not in
 // the cache.
 func programs(t *testing.T) (dir string, names []string) {
+	t.Helper()
+	if dir = os.Getenv(programsVariable); dir == "" {
+		dir = cached(t)
+	}
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range list {
+		if name := e.Name(); name != inside && !strings.HasSuffix(name, ".tar.gz") {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return dir, names
+}
+
+var into = flag.String("into", "", "copy the programs into this directory (TestPrograms)")
+
+// TestPrograms builds the programs, and copies them for tests/vm.
+func TestPrograms(t *testing.T) {
+	dir, names := programs(t)
+	if len(names) == 0 {
+		t.Errorf("there are no programs in %s", dir)
+	}
+	if *into == "" {
+		return
+	}
+	if err := os.CopyFS(*into, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// cached returns the directory of the programs in the cache.
+func cached(t *testing.T) (dir string) {
 	t.Helper()
 	cache := os.Getenv("XDG_CACHE_HOME")
 	if cache == "" {
@@ -54,17 +94,7 @@ func programs(t *testing.T) (dir string, names []string) {
 	if _, err := os.Stat(dir); err != nil {
 		build(t, cache, dir)
 	}
-	list, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range list {
-		if name := e.Name(); name != inside && !strings.HasSuffix(name, ".tar.gz") {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return dir, names
+	return dir
 }
 
 func build(t *testing.T, cache, dir string) {
@@ -78,7 +108,7 @@ func build(t *testing.T, cache, dir string) {
 		t.Fatal(err)
 	}
 	overlay := withNofile(t)
-	goTool(t, "build", "-trimpath", "-overlay", overlay, "-o", building, "tool")
+	goTool(t, "build", "-trimpath", "-ldflags=-s -w", "-overlay", overlay, "-o", building, "tool")
 
 	source := strings.TrimSpace(goTool(t, "list", "-m", "-f", "{{.Dir}}", module))
 	tarball := "rootfs-" + runtime.GOARCH + ".tar.gz"

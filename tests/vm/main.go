@@ -40,7 +40,7 @@ func main() {
 	flag.BoolVar(&o.full, "full", false, "run every script, in every way, and not only those marked [vm]")
 	flag.BoolVar(&o.host, "host", false, "run every script on this host, without a machine")
 	flag.StringVar(&o.gourd, "gourd", "bin/gourd", "the runtime under test, a static binary")
-	flag.StringVar(&o.scripts, "scripts", "", "only these scripts, by name, separated by commas (those of SELinux get a boot with it); \"systemd\", \"prepare\" and \"engines\" are those packages' tests, \"kubernetes\" those with a kubelet (see tests/kubernetes), TestDocker/systemd/docker-run one of an engine's")
+	flag.StringVar(&o.scripts, "scripts", "", "only these scripts, by name, separated by commas (those of SELinux get a boot with it); \"systemd\", \"prepare\", \"conformance\" and \"engines\" are those packages' tests, \"kubernetes\" those with a kubelet (see tests/kubernetes), TestDocker/systemd/docker-run one of an engine's")
 	flag.StringVar(&o.ways, "ways", "root", "with --scripts, how they are run: root, userns, rootless, separated by commas")
 	flag.StringVar(&o.accel, "accel", "tcg", "QEMU's accelerator: tcg (software) or kvm")
 	flag.IntVar(&o.minutes, "minutes", 0, "how long all may take before the machine is taken for hung (default 30, with --full 300)")
@@ -105,7 +105,7 @@ func run(o options) (*report, error) {
 	if err := p.pack(o.gourd, pl); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(p.packDebian(o, names), p.packKubernetes(pl)); err != nil {
+	if err := errors.Join(p.packDebian(o, names), p.packKubernetes(pl), p.packConformance(pl)); err != nil {
 		return nil, err
 	}
 	for _, s := range pl.Steps {
@@ -186,6 +186,10 @@ func choose(o options, all scripts, payload string, r *report) ([]string, plan) 
 			names = slices.Delete(names, i, i+1)
 			pl.Steps = append(pl.Steps, prepareStep(payload, o.minutes, env...))
 		}
+		if i := slices.Index(names, conformance); i >= 0 && !o.host {
+			names = slices.Delete(names, i, i+1)
+			pl.Steps = append(pl.Steps, conformanceStep(payload, o.minutes, env...))
+		}
 		// An engine's test has a slash in its name.
 		var engines, kubelet []string
 		if !o.host {
@@ -252,6 +256,13 @@ func choose(o options, all scripts, payload string, r *report) ([]string, plan) 
 			r.left = append(r.left, fmt.Sprintf("all %d %s (make test-vm-full)", len(all.all()), w.step))
 		}
 	}
+	switch {
+	case o.host: // make test-conformance
+	case o.full:
+		pl.Steps = append(pl.Steps, conformanceStep(payload, o.minutes, env...))
+	default:
+		r.left = append(r.left, "the validation programs of runtime-tools (make test-vm-full; on any machine: make test-conformance)")
+	}
 	if !o.host { // last, for they are everywhere on the machine
 		engines := someEngines
 		if o.full {
@@ -295,6 +306,26 @@ func (p payload) packKubernetes(pl plan) error {
 		return fmt.Errorf("tests/kubernetes/build: %w", err)
 	}
 	return os.CopyFS(filepath.Join(p.dir, kubernetes), os.DirFS(strings.TrimSpace(string(out))))
+}
+
+// packConformance adds the validation programs of runtime-tools, and what is to
+// come out, to the payload where the plan has them run.
+func (p payload) packConformance(pl plan) error {
+	if !slices.ContainsFunc(pl.Steps, func(s step) bool { return s.Name == conformance }) {
+		return nil
+	}
+	dir := filepath.Join(p.dir, conformance)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	cmd := exec.Command("go", "test", "-count=1", "-tags", tags, "-run", "^TestPrograms$", "./tests/conformance", "-into", filepath.Join(dir, "programs"))
+	cmd.Dir = p.repo
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the programs of tests/conformance: %w\n%s", err, out)
+	}
+	return errors.Join(
+		p.build("test", conformance+"/conformance.test", "./tests/conformance"),
+		copyFile(filepath.Join(p.repo, "docs/results/conformance.md"), filepath.Join(dir, "conformance.md"), 0o644))
 }
 
 // runHere runs the plan on this host.

@@ -217,6 +217,24 @@ func withoutCache(env []string) []string {
 	return slices.DeleteFunc(slices.Clone(env), func(v string) bool { return strings.HasPrefix(v, "XDG_CACHE_HOME=") })
 }
 
+// conformanceStep is the step that runs the validation programs of runtime-tools,
+// with gourd and with the machine's runc. They wait more than they work.
+func conformanceStep(payload string, minutes int, env ...string) step {
+	args := testArgs("./conformance.test", "^TestRuntimeTools$", minutes)
+	return step{
+		Name: conformance,
+		Dir:  conformance,
+		Args: append(args, "-test.parallel=4"),
+		Env: append([]string{
+			"GOURD_RUNTIME=" + payload + "/gourd", "GOURD_TEST_VM=1", "GOURD_TEST_PROGRAMS=" + payload + "/" + conformance + "/programs",
+		}, env...),
+		Minutes: minutes,
+	}
+}
+
+// conformance names that step, and the directory of the payload with what it needs.
+const conformance = "conformance"
+
 // everyEngine is all that engineStep can run; someEngines is what make test-vm
 // has time for; everyKubelet is what kubernetesStep can run.
 const (

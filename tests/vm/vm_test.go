@@ -166,10 +166,11 @@ func TestChooseTellsWhatIsLeftOut(t *testing.T) {
 		run  []string
 		left []string
 	}{
-		{"marked", options{minutes: 9}, "root rootless", []string{"vm-a"}, []string{"2 scripts", "3 scripts with a user namespace", "3 scripts as an ordinary user"}},
+		{"marked", options{minutes: 9}, "root rootless", []string{"vm-a"}, []string{"2 scripts", "3 scripts with a user namespace", "3 scripts as an ordinary user", "validation programs"}},
 		{"full", options{minutes: 9, full: true}, "root userns rootless rootless", []string{"b", "c.d", "vm-a"}, nil},
 		{"host", options{minutes: 9, host: true}, "root userns rootless", []string{"b", "c.d", "vm-a"}, nil},
 		{"some", options{minutes: 9, scripts: "b", ways: "root"}, "root", []string{"b"}, []string{"all but the 1"}},
+		{"conformance", options{minutes: 9, scripts: "conformance", ways: "root"}, "", nil, []string{"all but the 0"}},
 		{"some in some ways", options{minutes: 9, scripts: "b", ways: "rootless,userns"}, "userns rootless", []string{"b"}, []string{"all but the 1"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -196,6 +197,10 @@ func TestChooseTellsWhatIsLeftOut(t *testing.T) {
 			}
 			if got := strings.Join(ways, " "); got != tt.ways {
 				t.Errorf("the ways are %q, want %q", got, tt.ways)
+			}
+			runs := slices.ContainsFunc(pl.Steps, func(s step) bool { return s.Name == conformance })
+			if want := tt.o.full || tt.o.scripts == conformance; runs != want {
+				t.Errorf("the validation programs run: %v, want %v", runs, want)
 			}
 			last := pl.Steps[len(pl.Steps)-1]
 			wantEnv := "GOURD_RUNTIME=" + payloadDir + "/gourd"
