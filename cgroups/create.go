@@ -223,6 +223,8 @@ func explainMkdir(err error) error {
 	switch {
 	case errors.Is(err, unix.EROFS):
 		return fmt.Errorf("%w (the cgroup filesystem is mounted so; inside of a container, give that one a writable /sys/fs/cgroup)", err)
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%w (this user may not make a cgroup there: let systemd make it, as engines with the cgroup driver systemd do, or the owner delegate one)", err)
 	case errors.Is(err, unix.EAGAIN):
 		return fmt.Errorf("%w (cgroup.max.descendants or cgroup.max.depth of a cgroup above is reached)", err)
 	}
