@@ -3,6 +3,7 @@ package engines
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -69,6 +71,7 @@ var mistakes = []mistake{
 	same("The device does not exist", "--device /dev/nosuch box true", "The engines see to this one themselves."),
 	{name: "The memory controller is not there", podman: "--memory 64m box true", lacks: "memory", help: "Docker notices it itself, warns, and drops the limit."},
 	{name: "The pids controller is not there", podman: "--pids-limit 10 box true", lacks: "pids", help: "Docker notices it itself, warns, and drops the limit."},
+	{name: "The cgroup is not delegated", podman: asUser + "--memory 64m box true", help: "An ordinary user's engine, here with the cgroup driver cgroupfs: only systemd can give an ordinary user's container a cgroup with limits (`cgroup_manager = \"systemd\"`, in a session of the user's own)."},
 	{name: "The cgroup filesystem is read-only", podman: "cgroup-ro box true", help: "In a container, give it a writable cgroup of its own: `--cgroupns private` and a writable /sys/fs/cgroup."},
 	{name: "The file for the pid cannot be written", podman: "--pidfile /no/such/pid box true"},
 }
@@ -165,7 +168,7 @@ func commandLine(engine, args string) string {
 	if rest, ok := strings.CutPrefix(args, "exec "); ok {
 		return engine + " exec " + rest
 	}
-	return engine + " run " + strings.TrimPrefix(args, cgroupRO)
+	return engine + " run " + strings.TrimPrefix(strings.TrimPrefix(args, cgroupRO), asUser)
 }
 
 // section returns the section of a mistake, from its heading on.
@@ -198,6 +201,7 @@ func diff(old, got string) string {
 const (
 	untried  = "untried"
 	cgroupRO = "cgroup-ro " // the engine finds the cgroup filesystem read-only
+	asUser   = "as-user "   // an ordinary user has made the mistake, whose image is another
 )
 
 // makeMistakes makes all mistakes under one engine, and stores what it shows.
@@ -280,6 +284,12 @@ func makeMistakes(t *world.T, arg string) {
 			continue
 		}
 		words := strings.Fields(strings.ReplaceAll(args, "$WORK", work))
+		run := run
+		if words[0] == strings.TrimSpace(asUser) {
+			run, err = ordinaryUser(work, rt)
+			must(err)
+			words = words[1:]
+		}
 		readonly := words[0] == strings.TrimSpace(cgroupRO)
 		switch {
 		case readonly:
@@ -305,6 +315,36 @@ func makeMistakes(t *world.T, arg string) {
 	text, err := json.Marshal(shown)
 	must(err)
 	must(os.WriteFile(result, text, 0o644))
+}
+
+// ordinaryUser returns what runs podman as a user who has nothing but a directory,
+// where the image is, too. What it says of the user's having no more ids is not
+// about the mistake.
+func ordinaryUser(work string, rt world.Runtime) (func(args ...string) (string, error), error) {
+	const uid = 12345
+	dir := filepath.Join(work, "user")
+	binary, err := os.ReadFile(rt.Path) // which may be where the user cannot look
+	if err != nil {
+		return nil, err
+	}
+	runtime := filepath.Join(dir, "bin", filepath.Base(rt.Path)) // whose name says that it has JSON logs
+	if err := errors.Join(os.Mkdir(dir, 0o755), os.Chown(dir, uid, uid), os.Mkdir(filepath.Dir(runtime), 0o755), os.WriteFile(runtime, binary, 0o755)); err != nil {
+		return nil, err
+	}
+	run := func(args ...string) (string, error) {
+		id := strconv.Itoa(uid)
+		cmd := exec.Command("setpriv", append([]string{"--reuid", id, "--regid", id, "--clear-groups", "podman",
+			"--root", dir + "/root", "--runroot", dir + "/runroot", "--tmpdir", dir + "/tmp", "--storage-driver", "vfs", "--runtime", runtime}, args...)...)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_RUNTIME_DIR="+dir, "TMPDIR="+dir)
+		out, err := cmd.CombinedOutput()
+		said := regexp.MustCompile(`(?m)^time=.*level=error msg="cannot find UID/GID.*\n`).ReplaceAllString(string(out), "")
+		return strings.ReplaceAll(said, runtime, rt.Path), err
+	}
+	if out, err := run("import", work+"/image.tar", "box"); err != nil {
+		return nil, fmt.Errorf("podman import: %w: %s", err, out)
+	}
+	return run, nil
 }
 
 // podmanConf is of a machine without a network to set up and without journald,
