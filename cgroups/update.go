@@ -20,6 +20,10 @@ type Changes struct {
 	// it was made of.
 	Devices    bool
 	OldDevices Devices
+	// Again is what is in force beside the changes, and is written behind them
+	// when somebody else has been told of these: of one new limit systemd writes
+	// all that it knows of the controller, rounded, or as nobody has asked for.
+	Again []Write
 }
 
 // Update lays change over old, the resources so far, and returns them together,
@@ -50,6 +54,7 @@ func Update(old, change *specs.LinuxResources, e Env, d *defect.List) (*specs.Li
 
 	c := Changes{Plan: Plan{Root: e.Root, Required: true, DevicesFrom: devicesFrom}}
 	compileResources(merged, &c.Plan, &known)
+	all := slices.Concat(c.Plan.Writes, weighed(slices.Clone(c.Plan.Late), merged, change))
 	c.Plan.Writes = changed(c.Plan.Writes, before.Writes, asked.Writes)
 	c.Plan.Late = weighed(changed(c.Plan.Late, before.Late, asked.Late), merged, change)
 	if len(change.Devices) > 0 {
@@ -62,8 +67,24 @@ func Update(old, change *specs.LinuxResources, e Env, d *defect.List) (*specs.Li
 	if e.Systemd {
 		c.Plan.Manager = ManagerSystemd
 		c.Plan.Scope.Properties, c.Plan.Scope.Late = properties(c.Plan.Writes, d), properties(c.Plan.Late, d)
+		c.Again = beside(all, slices.Concat(c.Plan.Writes, c.Plan.Late))
 	}
 	return merged, c
+}
+
+// beside returns those of all that are of a controller of which systemd is told
+// something for ws.
+func beside(all, ws []Write) (out []Write) {
+	for i := range all {
+		w := &all[i]
+		if slices.ContainsFunc(ws, func(c Write) bool {
+			ps, _ := fileProperties(&c)
+			return c.Controller == w.Controller && len(ps) > 0
+		}) {
+			out = append(out, *w)
+		}
+	}
+	return out
 }
 
 // checkUpdate tells what is wrong: with the memory and cpu limits when change
@@ -175,7 +196,7 @@ func (w *Write) target() string {
 // it, in the errors that are still to come.
 func (ch *Changes) Rename(name func(from string) string) {
 	p := &ch.Plan
-	for _, ws := range [...][]Write{p.Writes, p.Late} {
+	for _, ws := range [...][]Write{p.Writes, p.Late, ch.Again} {
 		for i := range ws {
 			ws[i].From = name(ws[i].From)
 			if e := ws[i].Else; e != nil {
@@ -233,7 +254,7 @@ func (c *Cgroup) changeRest(ch *Changes, ws []Write, tell func() error) error {
 	}
 	err := tell()
 	if err == nil {
-		err = c.apply(ws)
+		err = c.apply(slices.Concat(ch.Again, ws))
 	}
 	if err != nil && ch.Devices {
 		err = errors.Join(err, setBack(c.attachDevices(&ch.Plan, &ch.OldDevices)))

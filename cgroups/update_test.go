@@ -193,6 +193,42 @@ func TestUpdateAgain(t *testing.T) {
 	}
 }
 
+// TestUpdateWritesAgain shows what is written once more behind systemd, which writes
+// all that it knows of a controller when it is told of one limit.
+func TestUpdateWritesAgain(t *testing.T) {
+	old := &specs.LinuxResources{
+		Memory: &specs.LinuxMemory{Limit: ptr(int64(1000))},
+		CPU:    &specs.LinuxCPU{Shares: ptr(uint64(1024)), Quota: ptr(int64(33333)), Period: ptr(uint64(50000))},
+		BlockIO: &specs.LinuxBlockIO{ThrottleReadBpsDevice: []specs.LinuxThrottleDevice{
+			{LinuxBlockIODevice: specs.LinuxBlockIODevice{Major: 8}, Rate: 1}}},
+		Unified: map[string]string{"memory.zswap.max": "0"},
+	}
+	for _, tt := range []struct {
+		name   string
+		change specs.LinuxResources
+		want   string
+	}{
+		{"nothing", specs.LinuxResources{}, ""},
+		{"a weight", specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: ptr(uint64(2))}}, "cpu.weight 1, cpu.max 33333 50000"},
+		{"idle has no weight", specs.LinuxResources{CPU: &specs.LinuxCPU{Idle: ptr(int64(1))}}, "cpu.idle 1, cpu.max 33333 50000"},
+		{"memory", specs.LinuxResources{Memory: &specs.LinuxMemory{Reservation: ptr(int64(5))}}, "memory.max 1000, memory.low 5, memory.zswap.max 0"},
+		{"what systemd is not told", specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{Weight: ptr(uint16(10))}}, ""},
+	} {
+		var d defect.List
+		_, ch := Update(old, &tt.change, Env{Systemd: true}, &d)
+		var got []string
+		for _, w := range ch.Again {
+			got = append(got, w.File+" "+w.Value)
+		}
+		if s := strings.Join(got, ", "); s != tt.want || len(d) > 0 {
+			t.Errorf("%s: %q %v, want %q", tt.name, s, d, tt.want)
+		}
+		if _, ch := Update(old, &tt.change, Env{}, &d); ch.Again != nil {
+			t.Errorf("%s: without systemd: %v", tt.name, ch.Again)
+		}
+	}
+}
+
 // TestWas shows how a write is undone.
 func TestWas(t *testing.T) {
 	for _, tt := range []struct{ file, value, content, want string }{
@@ -313,8 +349,11 @@ func TestUpdateSetsBack(t *testing.T) {
 	}
 	is("refused by another", "1111\n", "0")
 
-	// What he writes is overwritten, if he takes it.
-	err = c.Update(&ch, func() error { return writeAt(c.fd, "memory.max", "4444") })
+	// What he writes is overwritten, if he takes it; also what was not to change.
+	ch.Again = []Write{must("memory", "memory.low", "0", "memory.reservation")}
+	err = c.Update(&ch, func() error {
+		return errors.Join(writeAt(c.fd, "memory.max", "4444"), writeAt(c.fd, "memory.low", "7"))
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,6 +39,13 @@ func TestUpdate(t *testing.T) {
 	files := map[string]string{"memory.max": "100663296", "memory.swap.max": "4194304", "memory.low": "33554432", "pids.max": "20"}
 	want("updated", told, files)
 
+	// systemd writes what it knows of a controller as a whole, and knows a quota
+	// rounded only: what is not to change stays as it was asked for.
+	files["cpu.max"] = "33333 50000"
+	u.gourd("update", "--cpu-share", "100", "c")
+	files["cpu.weight"] = "17"
+	want("a weight", told, files)
+
 	// What the kernel refuses changes nothing in either.
 	out, err := u.mayGourd("update", "--memory", "90M", "--pids-limit", "19", "--cpuset-cpus", "4000", "c")
 	if err == nil || !strings.Contains(out, "--cpuset-cpus: write cpuset.cpus") {
