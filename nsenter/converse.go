@@ -22,7 +22,8 @@ type conversation struct {
 	pidfd  int    // of pid; -1: not yet
 	image  []byte // what the child interprets
 
-	first    int        // the pid of the first child, if a second has taken over
+	first    int        // the pid of the first child, if a second has taken over, until it is reaped
+	second   bool       // a second child has taken over
 	isReady  bool       // the last child waits for Request.Ready
 	executes bool       // the child has said that it executes the program
 	failed   *StepError // the child has said that this failed
@@ -86,12 +87,12 @@ func (c *conversation) talk() error {
 		case s.Says == SaysReady:
 			c.isReady = true
 		case s.Says == SaysCloned:
-			c.first, c.pid = c.pid, int(value)
+			c.first, c.pid, c.second = c.pid, int(value), true
 		case s.Says == SaysExec:
 			c.executes = true
 		}
 		// The second child may speak before the first has told its pid.
-		if c.isReady && (c.first != 0 || !c.p.nested) {
+		if c.isReady && (c.second || !c.p.nested) {
 			c.isReady = false
 			if err := c.ready(); err != nil {
 				return err
@@ -115,8 +116,11 @@ func (c *conversation) prepare() error {
 	return c.goOn()
 }
 
-// ready lets the requester look at the child before the steps of its own.
+// ready lets the requester look at the child before the steps of its own. The first
+// child has ended by then: it would be a process too many in the cgroup of whatever
+// is executed (EBUSY, if that gives controllers to its children).
 func (c *conversation) ready() error {
+	c.reapFirst()
 	if c.pidfd < 0 {
 		if err := c.openPidfd(); err != nil {
 			return err
@@ -199,10 +203,8 @@ func (c *conversation) judge() error {
 	if !c.executes {
 		return fmt.Errorf("the child died before it executed %s: %s", c.program(), c.end())
 	}
-	if c.first != 0 {
-		reap(c.first)
-		c.first = 0
-	} else if c.p.nested {
+	c.reapFirst()
+	if c.p.nested && !c.second {
 		// Killed between two instructions. The second child goes on, and
 		// nobody knows its pid; what it executes must look for its parent.
 		return fmt.Errorf("the first child died before it told of the second: %s", c.end())
@@ -242,6 +244,15 @@ func (c *conversation) end() string {
 		return "killed by signal " + strconv.Itoa(int(ws.Signal())) + " (" + unix.SignalName(ws.Signal()) + ")"
 	}
 	return "exit status " + strconv.Itoa(ws.ExitStatus())
+}
+
+// reapFirst waits for the end of the first child, which has nothing more to do when
+// it has told of the second.
+func (c *conversation) reapFirst() {
+	if c.first != 0 {
+		reap(c.first)
+		c.first = 0
+	}
 }
 
 // bury kills and reaps whatever is left of the children. Their pids are theirs

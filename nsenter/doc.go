@@ -51,6 +51,8 @@ package nsenter
 //	                                        clone3(CLONE_PARENT) -> child 2
 //	                         <------------- {step, pid} SaysCloned, and exit
 //	reap the first child                    child 2 goes on
+//	  [Request.Ready]        <------------- {step, 0} SaysReady
+//	  'g' --------------------------------> read: the requester has agreed
 //	                         <------------- {step, 0} SaysExec
 //	                                        give the signal mask back
 //	                                        execveat

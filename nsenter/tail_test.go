@@ -3,6 +3,10 @@ package nsenter
 import (
 	"encoding/binary"
 	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -42,9 +46,13 @@ func TestFinish(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r := finish(t, "/bin/true", nil)
 			tt.make(&r)
-			ready := 0
+			ready, before := 0, children(t)
 			r.Ready = func(c *Child) error {
 				ready = c.PID
+				has := slices.DeleteFunc(children(t), func(pid string) bool { return slices.Contains(before, pid) })
+				if !slices.Equal(has, []string{strconv.Itoa(c.PID)}) {
+					t.Errorf("the child is %d, and there are %v", c.PID, has)
+				}
 				return unix.PidfdSendSignal(int(c.PIDFD.Fd()), 0, nil, 0)
 			}
 			c, err := Start(r)
@@ -58,6 +66,24 @@ func TestFinish(t *testing.T) {
 			}
 		})
 	}
+}
+
+// children returns the pids of this process's children, also of those that have
+// ended and are not reaped.
+func children(t *testing.T) (pids []string) {
+	t.Helper()
+	lists, err := filepath.Glob("/proc/self/task/*/children")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, list := range lists {
+		b, err := os.ReadFile(list)
+		if err != nil {
+			continue // that thread has ended
+		}
+		pids = append(pids, strings.Fields(string(b))...)
+	}
+	return pids
 }
 
 func TestFinishFails(t *testing.T) {
