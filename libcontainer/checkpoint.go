@@ -104,6 +104,9 @@ func (c *Container) admitCheckpoint() (frozen bool, err error) {
 		if c.landlocked() {
 			return false, fmt.Errorf("cannot checkpoint container %q: %w", c.rec.ID, errLandlocked)
 		}
+		if c.kept.Shared != nil {
+			return false, fmt.Errorf("cannot checkpoint container %q: it has no mount namespace of its own, which CRIU wants", c.rec.ID)
+		}
 	}
 	switch status {
 	case state.Running:
@@ -217,9 +220,6 @@ func (c *Container) compileDump(k *plan.ForCheckpoint, memory bool) (*criu.Dump,
 	d := &criu.Dump{PID: c.rec.InitPID, Root: c.rec.Rootfs, ConfigFile: configFile(c.rec.Annotations)}
 	if c.kept.Cgroup.Path != "" {
 		d.FreezeCgroup = c.kept.Cgroup.Path
-	}
-	if c.kept.Shared != nil {
-		return nil, fmt.Errorf("cannot checkpoint container %q: it has no mount namespace of its own, which CRIU wants", c.rec.ID)
 	}
 	for _, ns := range k.Joined {
 		if err := admitJoined(&ns); err != nil {
