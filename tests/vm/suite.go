@@ -238,8 +238,9 @@ const conformance = "conformance"
 // everyEngine is all that engineStep can run; someEngines is what make test-vm
 // has time for; everyKubelet is what kubernetesStep can run.
 const (
-	everyEngine  = "^Test(Docker|Containerd|CRI|Podman|Buildah)$"
-	someEngines  = "^Test(Docker|CRI|Podman)$/^systemd$/^(docker|cri|podman)-(terminal|limits)$"
+	everyEngine = "^Test(Docker|Containerd|CRI|Podman|Buildah)$"
+	someEngines = "^Test(Docker|CRI|Podman)$/^systemd$/^(docker|cri|podman)-(terminal|limits)$" +
+		"|^TestContainerd$/^containerd-limits$|^TestBuildah$/^buildah-run$"
 	everyKubelet = "TestKubernetes"
 )
 
